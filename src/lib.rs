@@ -1,0 +1,1 @@
+//! The PipeOps tunnel: gateway, agent and everything they share.
