@@ -14,7 +14,7 @@ lock=/run/pipeops-kube.lock # holds the run folder of whoever has it, or died wi
 die() { echo "error $*"; exit 1; }
 
 # --- what has to be there, in one line ----------------------------------------
-key=$("$here/up.sh" --key)
+key=$("$here/build.sh" --key)
 built=$PIPEOPS_KUBE_CACHE/bin-$key
 missing=
 need() { [ -e "$1" ] || command -v "$1" >/dev/null || missing+=" $2"; }
