@@ -1,0 +1,34 @@
+# One image a program:
+#   docker build --target agent   -t pipeops-agent .
+#   docker build --target gateway -t pipeops-gateway .
+
+FROM rust:1.95-bookworm AS build
+WORKDIR /src
+COPY . .
+# The folders that a program may write to, made here because the last stage has no step that runs as root.
+RUN mkdir -p /out/state
+
+FROM build AS build-agent
+RUN cargo build --release --locked --no-default-features --features agent --bin pipeops-agent \
+    && cp target/release/pipeops-agent /out/
+
+FROM build AS build-gateway
+RUN cargo build --release --locked --no-default-features --features gateway --bin pipeops-gateway \
+    && cp target/release/pipeops-gateway /out/
+
+# Public roots from the build image: nothing is installed here. 65532 is nobody on any host.
+FROM debian:bookworm-slim AS runtime
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
+COPY LICENSE /usr/share/doc/pipeops-tunnel/
+USER 65532:65532
+
+FROM runtime AS agent
+COPY --from=build-agent /out/pipeops-agent /usr/local/bin/
+ENTRYPOINT ["/usr/local/bin/pipeops-agent"]
+
+# Keeps its store below /var/lib/pipeops: mount a volume there that 65532 may write.
+FROM runtime AS gateway
+COPY --from=build-gateway --chown=65532:65532 /out/state /var/lib/pipeops
+COPY --from=build-gateway /out/pipeops-gateway /usr/local/bin/
+VOLUME /var/lib/pipeops
+ENTRYPOINT ["/usr/local/bin/pipeops-gateway"]
