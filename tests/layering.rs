@@ -167,31 +167,47 @@ fn no_file_outgrows_the_house() {
     assert!(long.is_empty(), "\n{}\n", long.join("\n"));
 }
 
+/// The module file of a folder: `x/mod.rs`, or `x.rs` beside it below the first level.
+fn says_what_lives_there(folder: &Path, files: &[(PathBuf, String)]) -> bool {
+    let nested = folder.components().count() > 1;
+    files.iter().any(|(file, text)| {
+        let speaks_for_it =
+            *file == folder.join("mod.rs") || (nested && *file == folder.with_extension("rs"));
+        speaks_for_it && text.starts_with("//!")
+    })
+}
+
 #[test]
 fn every_folder_says_what_lives_there() {
     let files = sources();
-    let mut silent = Vec::new();
-    for (file, _) in &files {
-        let folder = file.parent().unwrap();
-        if folder.starts_with("bin") || folder == Path::new("") {
-            continue;
-        }
-        let says = files
-            .iter()
-            .any(|(other, text)| *other == folder.join("mod.rs") && text.starts_with("//!"));
-        if !says && !silent.contains(&folder) {
-            silent.push(folder);
-        }
-    }
+    let mut silent: Vec<&Path> = files
+        .iter()
+        .filter_map(|(file, _)| file.parent())
+        .filter(|folder| *folder != Path::new("") && !folder.starts_with("bin"))
+        .filter(|folder| !says_what_lives_there(folder, &files))
+        .collect();
+    silent.dedup();
     assert!(
         silent.is_empty(),
-        "no mod.rs that starts with `//!` in {silent:?}"
+        "no module file that starts with `//!` for {silent:?}"
     );
     let root = files.iter().find(|(file, _)| file == Path::new("lib.rs"));
     assert!(
         root.is_some_and(|(_, text)| text.starts_with("//!")),
         "src/lib.rs starts with the map of the crate"
     );
+}
+
+#[test]
+fn a_silent_folder_is_found() {
+    let says = |folder: &str, file: &str, text: &str| {
+        says_what_lives_there(Path::new(folder), &[(PathBuf::from(file), text.to_owned())])
+    };
+    assert!(says("mux", "mux/mod.rs", "//! Sessions."));
+    assert!(says("mux/pool", "mux/pool.rs", "//! Idle streams."));
+    assert!(!says("mux", "mux.rs", "//! Sessions."));
+    assert!(!says("mux", "mux/mod.rs", "mod pool;"));
+    assert!(!says("mux", "mux/session.rs", "//! A session."));
 }
 
 /// The rules themselves: each pair is a file and a line that must be refused or let pass there.
