@@ -6,4 +6,5 @@
 pub mod authority;
 pub mod error;
 pub mod framing;
+pub mod headers;
 pub mod path;

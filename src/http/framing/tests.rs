@@ -390,7 +390,9 @@ proptest! {
         if !scanner.is_open() {
             prop_assert!(!served.verdicts.contains(&Some(Violation::Unscanned)), "{:?}", served);
         }
-        if scanner.violation().is_none() && !scanner.is_open() && served.ended_well {
+        // hyper may still refuse what the scanner lets pass, and hangs up then.
+        let served_all = served.ended_well && served.broken_bodies == 0;
+        if scanner.violation().is_none() && !scanner.is_open() && served_all {
             prop_assert_eq!(served.left, 0);
         }
     }
