@@ -1,0 +1,10 @@
+//! What both sides do to HTTP on its way through: error bodies, framing checks, names and paths,
+//! and the header policy.
+//!
+//! Used by `gateway` and `agent`; knows neither of them. Nothing in here collects a body.
+
+pub mod authority;
+pub mod error;
+pub mod framing;
+pub mod headers;
+pub mod path;
