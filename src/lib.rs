@@ -1,1 +1,5 @@
 //! The PipeOps tunnel: gateway, agent and everything they share.
+
+#[cfg(feature = "gateway")]
+pub mod gateway;
+pub mod wire;
