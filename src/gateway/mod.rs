@@ -3,6 +3,7 @@
 
 pub mod admin_socket;
 pub mod api;
+pub mod cli;
 pub mod directory;
 pub mod operator;
 pub mod store;

@@ -32,7 +32,7 @@ const MAX_ANSWER_BYTES: usize = 8 << 20;
 #[derive(Debug, Error)]
 pub enum OperatorError {
     /// It is refused, or failed, and the message says why.
-    #[error("{0}")]
+    #[error(transparent)]
     Refused(#[from] ApiError),
     /// No gateway runs, and its store can't be opened either.
     #[error(transparent)]

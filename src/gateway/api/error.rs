@@ -1,5 +1,7 @@
 //! Errors in the contract's form: `{"error":{"code","message","details"}}`.
 
+use std::fmt;
+
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -28,9 +30,20 @@ pub struct ErrorDetail {
     pub details: Map<String, Value>,
 }
 
+impl fmt::Display for ErrorDetail {
+    /// For a terminal, where the details would be lost: the message and, if there is one, the reason.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        match self.details.get("reason").and_then(Value::as_str) {
+            Some(reason) => write!(f, ": {reason}"),
+            None => Ok(()),
+        }
+    }
+}
+
 /// An error and the status it goes with.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("{}", body.error.message)]
+#[error("{}", body.error)]
 pub struct ApiError {
     /// The HTTP status.
     pub status: StatusCode,
@@ -57,7 +70,7 @@ impl ApiError {
     }
 
     /// A field breaks its rule. `what` is the field in words, `reason` the rule.
-    pub(super) fn field(field: &str, what: &str, reason: &dyn std::fmt::Display) -> Self {
+    pub(super) fn field(field: &str, what: &str, reason: &dyn fmt::Display) -> Self {
         Self::new(
             StatusCode::BAD_REQUEST,
             "INVALID_REQUEST",

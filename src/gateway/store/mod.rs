@@ -108,6 +108,10 @@ pub enum StoreError {
 
 impl StoreError {
     /// Sorts an I/O error by whose fault it is.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the other kinds have one remedy"
+    )]
     pub(super) fn from_io(path: impl Into<PathBuf>, source: io::Error) -> Self {
         let path = path.into();
         match source.kind() {
