@@ -1,5 +1,4 @@
-//! What both sides agree on, without I/O.
-//!
-//! Nothing in here reads a clock, a socket or a file; everything else may use it.
+//! The contract between gateway and agent, without any I/O. Time is an argument. Anyone may use it.
 
 pub mod error;
+pub mod token;

@@ -1,0 +1,235 @@
+use super::*;
+use crate::gateway::admin_socket::{AdminSocket, AdminSocketError, FILE_NAME};
+use crate::gateway::api;
+use crate::gateway::api::tokens::TokenStatus;
+use jiff::Timestamp;
+use secrecy::ExposeSecret;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use tokio_util::sync::CancellationToken;
+
+fn agent(cluster: &str) -> CreateToken {
+    CreateToken::Agent {
+        cluster: cluster.into(),
+        cluster_id: None,
+        expires_at: None,
+    }
+}
+
+fn user(cluster: &str) -> CreateToken {
+    CreateToken::User {
+        subject: "alice".into(),
+        role: crate::wire::token::Role::Viewer,
+        clusters: vec![cluster.into()],
+        all_clusters: false,
+        scopes: vec![],
+        expires_at: None,
+    }
+}
+
+struct Gateway {
+    directory: Arc<Directory>,
+    stop: CancellationToken,
+    task: tokio::task::JoinHandle<()>,
+}
+
+fn gateway(dir: &Path) -> Gateway {
+    let directory = Directory::open(Arc::new(RedbStore::open(dir).unwrap())).unwrap();
+    let stop = CancellationToken::new();
+    let socket = AdminSocket::bind(dir).unwrap();
+    let task = tokio::spawn(socket.serve(api::router(Arc::clone(&directory)), stop.clone()));
+    Gateway {
+        directory,
+        stop,
+        task,
+    }
+}
+
+async fn works(operator: &Operator) {
+    let made = operator.create_token(&agent("prod")).await.unwrap();
+    assert!(made.cluster_created);
+    assert!(
+        !operator
+            .create_token(&agent("prod"))
+            .await
+            .unwrap()
+            .cluster_created
+    );
+    let alice = operator.create_token(&user("prod")).await.unwrap();
+    assert_eq!(alice.summary.scopes.len(), 1);
+
+    let error = operator.create_token(&user("prdo")).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "no cluster is named 'prdo'; did you mean prod?"
+    );
+    let OperatorError::Refused(error) = operator.create_token(&agent("Prod")).await.unwrap_err()
+    else {
+        panic!()
+    };
+    assert_eq!(error.status, StatusCode::BAD_REQUEST);
+    assert_eq!(
+        serde_json::to_value(&error.body).unwrap(),
+        serde_json::json!({"error": {"code": "INVALID_REQUEST", "message": "Invalid cluster name",
+            "details": {"field": "cluster_name", "reason": "must match pattern ^[a-z0-9-]+$"}}})
+    );
+
+    let revoked = operator.revoke_token(alice.summary.id).await.unwrap();
+    assert_eq!(revoked.status, TokenStatus::Revoked);
+    let listed = operator.list_tokens().await.unwrap();
+    assert_eq!(listed.len(), 3);
+    assert_eq!(operator.list_clusters().await.unwrap().len(), 1);
+
+    let shown = format!(
+        "{listed:?} {made:?} {}",
+        serde_json::to_string(&listed).unwrap()
+    );
+    let secret = crate::wire::token::parse(made.token.expose_secret())
+        .unwrap()
+        .secret;
+    assert!(
+        !shown.contains(secret) && !shown.contains("hash"),
+        "{shown}"
+    );
+}
+
+#[tokio::test]
+async fn works_without_a_gateway() {
+    let dir = tempfile::tempdir().unwrap();
+    let operator = Operator::open(dir.path()).await.unwrap();
+    assert!(matches!(operator, Operator::Direct(_)));
+    works(&operator).await;
+}
+
+#[tokio::test]
+async fn works_through_a_gateway_which_sees_it_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let gateway = gateway(dir.path());
+    let mode = fs::metadata(dir.path().join(FILE_NAME))
+        .unwrap()
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let operator = Operator::open(dir.path()).await.unwrap();
+    assert!(matches!(operator, Operator::Gateway(_)));
+    works(&operator).await;
+
+    let made = operator.create_token(&user("prod")).await.unwrap();
+    let grant = gateway
+        .directory
+        .authenticate(made.token.expose_secret(), Timestamp::now())
+        .unwrap();
+    operator.revoke_token(made.summary.id).await.unwrap();
+    assert!(grant.ended.is_cancelled());
+
+    gateway.stop.cancel();
+    gateway.task.await.unwrap();
+    assert!(!dir.path().join(FILE_NAME).exists());
+}
+
+#[tokio::test]
+async fn lists_page_by_cursor() {
+    let dir = tempfile::tempdir().unwrap();
+    let operator = Operator::open(dir.path()).await.unwrap();
+    for _ in 0..5 {
+        operator.create_token(&agent("prod")).await.unwrap();
+    }
+    let Operator::Direct(directory) = &operator else {
+        panic!()
+    };
+    let mut query = TokenQuery {
+        limit: Some(2),
+        cursor: None,
+    };
+    let mut sizes = vec![];
+    loop {
+        let page = tokens::list(directory, &query);
+        sizes.push(page.items.len());
+        query.cursor = page.next_cursor;
+        if query.cursor.is_none() {
+            break;
+        }
+    }
+    assert_eq!(sizes, [2, 2, 1]);
+}
+
+#[tokio::test]
+async fn one_gateway_at_a_time_and_stale_sockets_are_replaced() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(FILE_NAME);
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    let first = AdminSocket::bind(dir.path()).unwrap();
+    assert!(matches!(
+        AdminSocket::bind(dir.path()),
+        Err(AdminSocketError::InUse { .. })
+    ));
+    drop(first);
+    assert!(!path.exists());
+    fs::write(&path, "").unwrap();
+    assert!(matches!(
+        AdminSocket::bind(dir.path()),
+        Err(AdminSocketError::NotASocket { .. })
+    ));
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+}
+
+async fn raw(dir: &Path, request: &str) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut stream = UnixStream::connect(dir.join(FILE_NAME)).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    String::from_utf8(answer).unwrap()
+}
+
+#[tokio::test]
+async fn every_error_has_the_contracts_form() {
+    let dir = tempfile::tempdir().unwrap();
+    let gateway = gateway(dir.path());
+    let post = |body: &str| {
+        let head = "POST /v1/tokens HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n";
+        format!("{head}content-length: {}\r\n\r\n{body}", body.len())
+    };
+    let cases = [
+        ("GET /nope HTTP/1.1\r\nhost: a\r\n\r\n".to_owned(), "404"),
+        (
+            "PUT /v1/tokens HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n".to_owned(),
+            "405",
+        ),
+        (
+            "GET /v1/tokens?cursor=x HTTP/1.1\r\nhost: a\r\n\r\n".to_owned(),
+            "400",
+        ),
+        (
+            "DELETE /v1/tokens/x HTTP/1.1\r\nhost: a\r\n\r\n".to_owned(),
+            "400",
+        ),
+        (
+            "DELETE /v1/tokens/aaaaaaaaaaaaaaaa HTTP/1.1\r\nhost: a\r\n\r\n".to_owned(),
+            "404",
+        ),
+        (post("{"), "400"),
+        (post(r#"{"kind":"agent","cluster":"a","extra":1}"#), "422"),
+        // A user's token without a word about its end is a mistake.
+        (
+            post(r#"{"kind":"user","subject":"a","role":"viewer","all_clusters":true}"#),
+            "422",
+        ),
+        (
+            post(r#"{"kind":"user","subject":"a","role":"viewer","expires_at":null}"#),
+            "400",
+        ),
+        (post(&" ".repeat(api::MAX_BODY_BYTES + 1)), "413"),
+    ];
+    for (request, status) in cases {
+        let answer = raw(dir.path(), &request).await;
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{answer}"
+        );
+        let body: ErrorBody =
+            serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
+        assert!(!body.error.message.is_empty());
+    }
+    gateway.stop.cancel();
+}
