@@ -1,0 +1,104 @@
+//! Every number that bounds what a peer can make us hold or wait for, with its reason.
+//!
+//! A limit lives here when both programs must agree on it or when a hostile peer could use it;
+//! what an operator may want to change is in the configuration instead.
+
+use std::time::Duration;
+
+/// Bytes of one request's or response's header section, names and values together.
+///
+/// Four times nginx's default: Kubernetes bearer tokens, cookies of several single sign-on
+/// systems and long label selectors fit. HTTP/1 answers 431 above it.
+pub const MAX_HEADER_BYTES: usize = 64 * 1024;
+
+/// Header fields in one request or response; hyper's own default is 100.
+pub const MAX_HEADERS: usize = 256;
+
+/// Bytes of a request's path and query: hyper's own cap (`u16::MAX - 1`) rounded down.
+pub const MAX_TARGET_BYTES: usize = 32 * 1024;
+
+/// Payload bytes of a HEAD, INFO, TRAILERS or RESET frame: header section, target and identity.
+pub const MAX_HEAD_FRAME: usize = MAX_HEADER_BYTES + MAX_TARGET_BYTES + 4 * 1024;
+
+/// Payload bytes of one DATA frame: four TLS records, so that a frame never needs a copy to fit.
+pub const MAX_DATA_FRAME: usize = 64 * 1024;
+
+/// Exchanges at once on one carrier that the gateway starts; an excess open is answered 503.
+///
+/// 200 watches a user and a few dozen users fit; a carrier more is asked for beyond it.
+pub const MAX_STREAMS: usize = 1_000;
+
+/// Streams that a peer may have open before the session ends.
+///
+/// Above [`MAX_STREAMS`] by what can be closed here and not yet forgotten there.
+pub const MAX_PEER_STREAMS: usize = 1_536;
+
+/// Bytes that all streams of one session together may let the peer send unread.
+///
+/// The `yamux` crate wants 256 KiB for each of [`MAX_PEER_STREAMS`]; the rest is for windows that
+/// grow to the bandwidth-delay product.
+pub const MAX_SESSION_WINDOW: usize = 512 * 1024 * 1024;
+
+/// Idle streams that the gateway keeps open per carrier for the next requests.
+pub const MAX_IDLE_STREAMS: usize = 64;
+
+/// Bytes of one control message: an application manifest of 900 KiB as JSON text fits.
+pub const MAX_CONTROL_MESSAGE: usize = 2 * 1024 * 1024;
+
+/// Control messages that wait to be written to one agent; all of them are small.
+pub const CONTROL_QUEUE: usize = 64;
+
+/// Agents of one cluster that may be connected at once: two of a rolling update, two to spare.
+pub const MAX_AGENTS_PER_CLUSTER: usize = 4;
+
+/// Silence on a control channel after which the peer counts as gone.
+pub const CONTROL_SILENCE: Duration = Duration::from_secs(10);
+
+/// How often each side sends a WebSocket ping: two may be lost before [`CONTROL_SILENCE`].
+pub const CONTROL_PING: Duration = Duration::from_secs(3);
+
+/// Default time between heartbeats that the gateway tells its agents.
+pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(15);
+
+/// TCP gives up on unacknowledged bytes after this long, on every socket of the tunnel.
+pub const TCP_USER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Validity of the ticket by which an agent opens one carrier.
+pub const TICKET_LIFETIME: Duration = Duration::from_secs(30);
+
+/// Tickets that may be outstanding for one agent.
+pub const MAX_TICKETS_PER_AGENT: usize = 64;
+
+/// A request waits this long for a carrier of an agent that is connected, or just was.
+pub const CARRIER_WAIT: Duration = Duration::from_secs(5);
+
+/// An agent that left so recently is expected back: its requests wait for it.
+pub const RECONNECT_GRACE: Duration = Duration::from_secs(15);
+
+/// TLS handshake, from accept or connect to the end.
+pub const TLS_HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// TCP connect to a gateway or a target.
+pub const CONNECT: Duration = Duration::from_secs(5);
+
+/// A request head must arrive whole within this; also how long a kept connection may idle.
+pub const HEAD_READ: Duration = Duration::from_secs(60);
+
+/// How long the gateway withholds a body whose client waits for `100 Continue` when the target
+/// says neither yes nor no (RFC 9110, section 10.1.1: a client must not wait for ever either).
+pub const EXPECT_CONTINUE: Duration = Duration::from_secs(1);
+
+/// A relay of which one side has ended may stay silent this long before it is cut.
+pub const HALF_CLOSED_IDLE: Duration = Duration::from_secs(300);
+
+/// Idle connections to one target that the agent keeps.
+pub const MAX_IDLE_ORIGINS: usize = 32;
+
+/// How long the agent keeps an idle connection to a target: below common servers' 60 s and more.
+pub const ORIGIN_IDLE: Duration = Duration::from_secs(45);
+
+/// Client connections that one worker of the gateway serves at once.
+pub const MAX_CONNECTIONS_PER_WORKER: usize = 16_384;
+
+/// Concurrent requests of one HTTP/2 client connection.
+pub const MAX_H2_STREAMS: u32 = 256;
