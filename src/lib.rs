@@ -1,6 +1,11 @@
 //! The PipeOps tunnel: gateway, agent and everything they share.
 
+#[cfg(feature = "agent")]
+pub mod agent;
+pub mod config;
 #[cfg(feature = "gateway")]
 pub mod gateway;
 pub mod http;
+pub mod mux;
+pub mod relay;
 pub mod wire;

@@ -4,7 +4,10 @@
 //! Used by `gateway` and `agent`; knows neither of them. Nothing in here collects a body.
 
 pub mod authority;
+pub mod body;
 pub mod error;
+pub mod exchange;
+pub mod exec;
 pub mod framing;
 pub mod headers;
 pub mod path;

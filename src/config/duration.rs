@@ -1,0 +1,102 @@
+//! Lengths of time as people write them: `500ms`, `30s`, `15m`, `12h`, `90d`.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A length of time in a configuration or on a command line; a day is 24 hours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Period(pub Duration);
+
+/// A text that is not a length of time.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' is not a duration such as 30s, 15m, 12h or 90d")]
+pub struct PeriodError(String);
+
+impl Period {
+    /// So many seconds.
+    #[must_use]
+    pub const fn from_secs(seconds: u64) -> Self {
+        Self(Duration::from_secs(seconds))
+    }
+}
+
+impl FromStr for Period {
+    type Err = PeriodError;
+
+    fn from_str(text: &str) -> Result<Self, PeriodError> {
+        let bad = || PeriodError(text.to_owned());
+        let trimmed = text.trim();
+        if let Some(days) = trimmed.strip_suffix('d') {
+            let days: u64 = days.parse().map_err(|_| bad())?;
+            return days
+                .checked_mul(24 * 3600)
+                .map(Self::from_secs)
+                .ok_or_else(bad);
+        }
+        let parsed: SignedDuration = trimmed.parse().map_err(|_| bad())?;
+        Duration::try_from(parsed).map(Self).map_err(|_| bad())
+    }
+}
+
+impl fmt::Display for Period {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (seconds, rest) = (self.0.as_secs(), self.0.subsec_millis());
+        if rest != 0 {
+            return write!(f, "{}ms", self.0.as_millis());
+        }
+        for (unit, length) in [("d", 86_400), ("h", 3_600), ("m", 60)] {
+            if seconds != 0 && seconds.is_multiple_of(length) {
+                return write!(f, "{}{unit}", seconds / length);
+            }
+        }
+        write!(f, "{seconds}s")
+    }
+}
+
+impl Serialize for Period {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Period {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn units_are_read_and_written() {
+        for (text, seconds) in [
+            ("30s", 30),
+            ("15m", 900),
+            ("12h", 43_200),
+            ("90d", 7_776_000),
+        ] {
+            let period: Period = text.parse().unwrap();
+            assert_eq!(period, Period::from_secs(seconds));
+            assert_eq!(period.to_string(), text);
+        }
+        assert_eq!(
+            "500ms".parse::<Period>().unwrap().0,
+            Duration::from_millis(500)
+        );
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for text in ["", "30", "-5s", "soon", "99999999999999999999d"] {
+            assert!(text.parse::<Period>().is_err(), "{text}");
+        }
+    }
+}

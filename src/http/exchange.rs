@@ -1,0 +1,171 @@
+//! The two ends of an exchange: frames over the halves of a stream.
+
+use std::future::poll_fn;
+use std::io;
+use std::task::{Context, Poll, ready};
+
+use bytes::BytesMut;
+
+use crate::mux::{RecvHalf, SendHalf, Stream};
+use crate::wire::error::{ApiError, ErrorCode};
+use crate::wire::frame::{Decoder, Frame, FrameError, encode_data};
+
+/// Why an exchange can not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ExchangeError {
+    /// The stream ended without an END frame: the carrier is gone or the peer gave up.
+    #[error("the tunnel was cut in mid-exchange")]
+    Cut,
+    /// The stream or its session failed.
+    #[error("the tunnel failed: {0}")]
+    Io(#[from] io::Error),
+    /// The peer does not keep to the protocol.
+    #[error("the peer broke the exchange protocol: {0}")]
+    Protocol(#[from] FrameError),
+    /// The peer ended the exchange and said why.
+    #[error("{0}")]
+    Reset(ApiError),
+}
+
+impl ExchangeError {
+    /// The error as the client is told it, while no response has begun.
+    #[must_use]
+    pub fn into_api_error(self) -> ApiError {
+        match self {
+            Self::Reset(error) => error,
+            Self::Cut | Self::Io(_) => ApiError::new(
+                ErrorCode::Unavailable,
+                "the agent's connection was lost before it answered; try again",
+            ),
+            Self::Protocol(error) => ApiError::new(
+                ErrorCode::Internal,
+                format!("the agent answered with something that is not an exchange ({error})"),
+            ),
+        }
+    }
+}
+
+/// Splits a stream into the two ends.
+#[must_use]
+pub fn split(stream: Stream) -> (Sender, Receiver) {
+    let (send, recv) = stream.split();
+    (
+        Sender {
+            half: send,
+            pending: BytesMut::new(),
+        },
+        Receiver {
+            half: recv,
+            decoder: Decoder::default(),
+            end_owed: false,
+        },
+    )
+}
+
+/// Sends frames. Holds at most what was queued since the last flush.
+#[derive(Debug)]
+pub struct Sender {
+    half: SendHalf,
+    pending: BytesMut,
+}
+
+impl Sender {
+    /// Adds a frame to what the next flush sends.
+    ///
+    /// # Errors
+    /// [`ExchangeError::Protocol`] for a head above the limits; nothing is queued then.
+    pub fn queue(&mut self, frame: &Frame) -> Result<(), ExchangeError> {
+        Ok(frame.encode(&mut self.pending)?)
+    }
+
+    /// Adds body bytes to what the next flush sends.
+    pub fn queue_data(&mut self, data: &[u8]) {
+        encode_data(data, &mut self.pending);
+    }
+
+    /// Sends what is queued; ready once the session has taken all of it.
+    ///
+    /// # Errors
+    /// [`ExchangeError::Io`] when the stream is gone.
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ExchangeError>> {
+        ready!(self.half.poll_send(cx, &mut self.pending))?;
+        self.pending = BytesMut::new();
+        Poll::Ready(Ok(()))
+    }
+
+    /// Sends what is queued.
+    ///
+    /// # Errors
+    /// [`ExchangeError::Io`] when the stream is gone.
+    pub async fn flush(&mut self) -> Result<(), ExchangeError> {
+        poll_fn(|cx| self.poll_flush(cx)).await
+    }
+
+    /// Whether the peer has given the stream up.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.half.is_closed()
+    }
+
+    /// Sends one frame.
+    ///
+    /// # Errors
+    /// As [`Sender::queue`] and [`Sender::flush`].
+    pub async fn send(&mut self, frame: &Frame) -> Result<(), ExchangeError> {
+        self.queue(frame)?;
+        self.flush().await
+    }
+}
+
+/// Receives frames.
+#[derive(Debug)]
+pub struct Receiver {
+    half: RecvHalf,
+    decoder: Decoder,
+    /// The message is complete by its length; its END is still to come and says nothing new.
+    end_owed: bool,
+}
+
+impl Receiver {
+    /// Notes that the message was complete by its length: the END that follows is passed over.
+    pub(super) fn owe_end(&mut self) {
+        self.end_owed = true;
+    }
+
+    /// The next frame; `None` when the stream has ended between two frames. RESET is an error.
+    ///
+    /// # Errors
+    /// [`ExchangeError`]; the stream is of no more use then.
+    pub fn poll_next(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Frame>, ExchangeError>> {
+        loop {
+            match self.decoder.next_frame()? {
+                Some(Frame::Accept) => {}
+                Some(Frame::End) if self.end_owed => self.end_owed = false,
+                Some(Frame::Reset(error)) => return Poll::Ready(Err(ExchangeError::Reset(error))),
+                Some(frame) => return Poll::Ready(Ok(Some(frame))),
+                None => match ready!(self.half.poll_recv(cx))? {
+                    Some(bytes) => self.decoder.push(bytes),
+                    None if self.decoder.is_empty() => return Poll::Ready(Ok(None)),
+                    None => return Poll::Ready(Err(ExchangeError::Cut)),
+                },
+            }
+        }
+    }
+
+    /// [`Receiver::poll_next`] as a future; safe to drop, no frame is lost.
+    ///
+    /// # Errors
+    /// As [`Receiver::poll_next`].
+    pub async fn next(&mut self) -> Result<Option<Frame>, ExchangeError> {
+        poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    /// Whether the peer has given the stream up, even while frames of it are unread.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.half.is_closed()
+    }
+}

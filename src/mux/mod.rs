@@ -1,0 +1,13 @@
+//! Sessions and streams: many byte streams over one connection to a peer.
+//!
+//! A [`Session`] runs over any byte carrier and speaks yamux
+//! (<https://github.com/hashicorp/yamux/blob/master/spec.md>), today by the `yamux` crate. A
+//! session, its driver and everything that uses its streams live on one thread, so none of it is
+//! `Send`. Whoever makes a session spawns its [`Driver`]; nothing moves without it.
+
+mod batch;
+mod session;
+mod stream;
+
+pub use session::{Driver, OpenError, Role, Session, Stats};
+pub use stream::{RecvHalf, SendHalf, Stream};

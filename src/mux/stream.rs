@@ -1,0 +1,109 @@
+//! One stream of a session, in two halves.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes};
+use futures_util::{AsyncWrite, Stream as _};
+
+use super::session::Inner;
+
+/// A two-way byte stream. Dropped (both halves), it is reset.
+#[derive(Debug)]
+pub struct Stream {
+    shared: Rc<Shared>,
+}
+
+/// The half that writes.
+#[derive(Debug)]
+pub struct SendHalf(Rc<Shared>);
+
+/// The half that reads.
+#[derive(Debug)]
+pub struct RecvHalf(Rc<Shared>);
+
+struct Shared {
+    io: RefCell<yamux::Stream>,
+    session: Rc<Inner>,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.io.borrow().fmt(f)
+    }
+}
+
+impl Stream {
+    pub(super) fn new(io: yamux::Stream, session: Rc<Inner>) -> Self {
+        session.stream_begins();
+        Self {
+            shared: Rc::new(Shared {
+                io: RefCell::new(io),
+                session,
+            }),
+        }
+    }
+
+    /// Takes the stream apart; both halves work at the same time.
+    #[must_use]
+    pub fn split(self) -> (SendHalf, RecvHalf) {
+        (SendHalf(Rc::clone(&self.shared)), RecvHalf(self.shared))
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.session.stream_ends();
+    }
+}
+
+impl SendHalf {
+    /// Writes all of `data`, waiting for the peer's window where needed.
+    ///
+    /// # Errors
+    /// When the stream was reset or its session has ended.
+    pub fn poll_send(&mut self, cx: &mut Context<'_>, data: &mut impl Buf) -> Poll<io::Result<()>> {
+        while data.has_remaining() {
+            let mut io = self.0.io.borrow_mut();
+            let written = ready!(Pin::new(&mut *io).poll_write(cx, data.chunk()))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.0.session.count_sent(written);
+            data.advance(written);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Whether the peer has reset the stream, or the session has ended.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.0.io.borrow().is_closed()
+    }
+}
+
+impl RecvHalf {
+    /// The next bytes, or `None` once the stream has ended, by whatever cause.
+    ///
+    /// # Errors
+    /// When the session has failed.
+    pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Bytes>>> {
+        let mut io = self.0.io.borrow_mut();
+        let Some(packet) = ready!(Pin::new(&mut *io).poll_next(cx)).transpose()? else {
+            return Poll::Ready(Ok(None));
+        };
+        let bytes = Bytes::from_owner(packet);
+        self.0.session.count_received(bytes.len());
+        Poll::Ready(Ok(Some(bytes)))
+    }
+
+    /// Whether the stream has ended, even while bytes of it are unread.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.0.io.borrow().is_closed()
+    }
+}
