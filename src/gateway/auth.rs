@@ -1,0 +1,47 @@
+//! From a request's headers to a grant, in the words that a client is told.
+
+use std::sync::Arc;
+
+use http::HeaderMap;
+use jiff::Timestamp;
+use secrecy::ExposeSecret;
+
+use super::directory::{AuthError, Denied, Grant};
+use super::worker::Worker;
+use crate::http::headers;
+use crate::wire::error::{ApiError, ErrorCode};
+
+impl Worker {
+    /// Authenticates a request by its bearer token.
+    ///
+    /// # Errors
+    /// 401 without a valid token, 400 for an ambiguous one.
+    pub(super) fn authenticate(&self, headers: &HeaderMap) -> Result<Arc<Grant>, ApiError> {
+        let Some(token) = headers::bearer(headers)? else {
+            return Err(ApiError::new(
+                ErrorCode::Unauthorized,
+                "a token is needed: send `Authorization: Bearer …`",
+            ));
+        };
+        Ok(self
+            .shared
+            .directory
+            .authenticate(token.expose_secret(), Timestamp::now())?)
+    }
+}
+
+impl From<AuthError> for ApiError {
+    fn from(error: AuthError) -> Self {
+        Self::new(ErrorCode::Unauthorized, error.to_string())
+    }
+}
+
+impl From<Denied> for ApiError {
+    fn from(denied: Denied) -> Self {
+        let code = match denied {
+            Denied::Scope { .. } => ErrorCode::ScopeMissing,
+            Denied::Kind { .. } | Denied::Cluster { .. } => ErrorCode::Forbidden,
+        };
+        Self::new(code, denied.to_string())
+    }
+}

@@ -1,0 +1,337 @@
+//! `GET /v1/agent/connect`: the control channel with one agent.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use http::{HeaderValue, Request, Response, StatusCode, header};
+use hyper::body::Incoming;
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use jiff::Timestamp;
+use tokio::sync::mpsc;
+use tokio::task::spawn_local;
+use tokio::time::{Instant, interval, timeout};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{
+    CloseFrame, Message as WsMessage, Role, WebSocketConfig,
+};
+
+use super::agents::AgentHandle;
+use super::directory::Grant;
+use super::service::Client;
+use super::shared::Mail;
+use super::store::ClusterRecord;
+use super::tickets::AgentKey;
+use super::worker::Worker;
+use crate::http::headers;
+use crate::wire::control::{
+    self, Decoded, Drain, Envelope, ErrorReport, Message, PROTOCOL_VERSION, Welcome,
+};
+use crate::wire::error::{ApiError, ErrorCode};
+use crate::wire::limits::{
+    CONTROL_PING, CONTROL_QUEUE, CONTROL_SILENCE, HEARTBEAT_INTERVAL, MAX_AGENTS_PER_CLUSTER,
+    MAX_CONTROL_MESSAGE,
+};
+use crate::wire::token::TokenKind;
+
+/// One write to an agent takes no longer, or the agent counts as gone.
+const WRITE: Duration = Duration::from_secs(10);
+
+type Socket = WebSocketStream<TokioIo<Upgraded>>;
+
+/// Answers an agent's request to connect, and runs its control channel once it has switched.
+pub(super) fn accept(
+    worker: &Rc<Worker>,
+    client: &Client,
+    mut request: Request<Incoming>,
+) -> Result<Response<()>, ApiError> {
+    let key = websocket_key(&request)?;
+    let grant = worker.authenticate(request.headers())?;
+    if grant.kind != TokenKind::Agent {
+        return Err(ApiError::new(
+            ErrorCode::Forbidden,
+            "a user token can not connect an agent; create one with `pipeops-gateway token create agent`",
+        ));
+    }
+    let cluster = grant
+        .agent_cluster()
+        .and_then(|id| worker.shared.directory.cluster_by_id(id.as_str()))
+        .ok_or_else(|| {
+            ApiError::new(
+                ErrorCode::Forbidden,
+                "the token's cluster is no longer registered",
+            )
+        })?;
+    check_cluster_id(&request, &cluster)?;
+    if worker.agents.count(cluster.id.as_str()) >= MAX_AGENTS_PER_CLUSTER {
+        return Err(ApiError::new(
+            ErrorCode::TooManyRequests,
+            format!("{MAX_AGENTS_PER_CLUSTER} agents of this cluster are connected already"),
+        ));
+    }
+    let upgrade = hyper::upgrade::on(&mut request);
+    tracing::debug!(peer = %client.peer, cluster = %cluster.id, "an agent connects");
+    spawn_local(run(Rc::clone(worker), grant, cluster, upgrade));
+    Ok(switch(&key))
+}
+
+fn websocket_key(request: &Request<Incoming>) -> Result<Vec<u8>, ApiError> {
+    let websocket = headers::upgrade_protocol(request.headers())
+        .is_some_and(|protocol| protocol.eq_ignore_ascii_case("websocket"));
+    let version = request
+        .headers()
+        .get(header::SEC_WEBSOCKET_VERSION)
+        .is_some_and(|version| version == "13");
+    match request.headers().get(header::SEC_WEBSOCKET_KEY) {
+        Some(key) if websocket && version => Ok(key.as_bytes().to_vec()),
+        _ => Err(ApiError::new(
+            ErrorCode::InvalidRequest,
+            "this path is a WebSocket (RFC 6455, version 13)",
+        )),
+    }
+}
+
+fn check_cluster_id(request: &Request<Incoming>, cluster: &ClusterRecord) -> Result<(), ApiError> {
+    match request.headers().get("x-cluster-id") {
+        Some(id) if id.as_bytes() != cluster.id.as_str().as_bytes() => Err(ApiError::new(
+            ErrorCode::Forbidden,
+            "the token belongs to another cluster than X-Cluster-ID says; check the agent's cluster_id and token",
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn switch(key: &[u8]) -> Response<()> {
+    let mut response = Response::new(());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    if let Ok(accept) = derive_accept_key(key).parse() {
+        headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    }
+    response
+}
+
+async fn run(
+    worker: Rc<Worker>,
+    grant: Arc<Grant>,
+    cluster: Arc<ClusterRecord>,
+    upgrade: OnUpgrade,
+) {
+    let Ok(upgraded) = upgrade.await else { return };
+    let config = WebSocketConfig::default()
+        .read_buffer_size(4 * 1024)
+        .write_buffer_size(0)
+        .max_write_buffer_size(2 * MAX_CONTROL_MESSAGE)
+        .max_message_size(Some(MAX_CONTROL_MESSAGE))
+        .max_frame_size(Some(MAX_CONTROL_MESSAGE));
+    let socket =
+        WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await;
+    let (control, outgoing) = mpsc::channel(CONTROL_QUEUE);
+    let key = AgentKey {
+        cluster: cluster.id.to_string(),
+        generation: worker.shared.next_generation(),
+    };
+    let others = worker.agents.count(cluster.id.as_str());
+    tracing::info!(
+        cluster = %cluster.id, name = %cluster.name, generation = key.generation, token_id = %grant.token_id,
+        standing_by = others, "agent connected"
+    );
+    if others > 0 {
+        tracing::warn!(
+            cluster = %cluster.id, agents = others + 1,
+            "several agents of one cluster: the newest takes new requests, the others stand by"
+        );
+    }
+    let mut channel = Channel {
+        worker: Rc::clone(&worker),
+        key: key.clone(),
+        socket,
+        sent: 0,
+        draining: false,
+    };
+    let handle = AgentHandle {
+        key: key.clone(),
+        control,
+        home: worker.index,
+        ended: grant.ended.clone(),
+    };
+    let reason = channel.run(&grant, &cluster, handle, outgoing).await;
+    worker.shared.tickets.forget(&key);
+    worker
+        .shared
+        .broadcast(|| Mail::AgentGone(key.clone()))
+        .await;
+    tracing::info!(cluster = %cluster.id, generation = key.generation, reason, "agent disconnected");
+}
+
+struct Channel {
+    worker: Rc<Worker>,
+    key: AgentKey,
+    socket: Socket,
+    sent: u64,
+    draining: bool,
+}
+
+impl Channel {
+    /// Runs until the agent has gone; says why.
+    async fn run(
+        &mut self,
+        grant: &Grant,
+        cluster: &ClusterRecord,
+        handle: AgentHandle,
+        mut outgoing: mpsc::Receiver<Message>,
+    ) -> &'static str {
+        if !self.send(self.welcome(cluster)).await {
+            return "write failed";
+        }
+        self.worker
+            .shared
+            .broadcast(|| Mail::AgentUp(handle.clone()))
+            .await;
+        let shared = Arc::clone(&self.worker.shared);
+        let mut pings = interval(CONTROL_PING);
+        let mut heard = Instant::now();
+        let mut told_drain = false;
+        loop {
+            tokio::select! {
+                () = grant.ended.cancelled() => {
+                    self.close(CloseCode::Policy, "token revoked or expired").await;
+                    return "token revoked or expired";
+                }
+                () = shared.drain.cancelled(), if !told_drain => {
+                    told_drain = true;
+                    let drain = Message::Drain(Drain { reason: "gateway shuts down".to_owned() });
+                    if !self.send(drain).await {
+                        return "write failed";
+                    }
+                }
+                Some(message) = outgoing.recv() => {
+                    if !self.send(message).await {
+                        return "write failed";
+                    }
+                }
+                _ = pings.tick() => {
+                    if heard.elapsed() > CONTROL_SILENCE {
+                        return "silent for too long";
+                    }
+                    if !self.write(WsMessage::Ping(Vec::new().into())).await {
+                        return "write failed";
+                    }
+                }
+                message = self.socket.next() => {
+                    heard = Instant::now();
+                    match message {
+                        Some(Ok(WsMessage::Text(text))) => self.on_text(&text).await,
+                        Some(Ok(WsMessage::Close(_))) | None => return "closed by the agent",
+                        Some(Ok(_)) => {}
+                        Some(Err(error)) => {
+                            tracing::debug!(%error, cluster = self.key.cluster, "control channel failed");
+                            return "connection lost";
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn welcome(&self, cluster: &ClusterRecord) -> Message {
+        Message::Welcome(Welcome {
+            session_id: format!("{}-{}", self.key.cluster, self.key.generation),
+            protocol_version: PROTOCOL_VERSION,
+            cluster_id: cluster.id.to_string(),
+            cluster_name: cluster.name.to_string(),
+            heartbeat_interval_ms: u64::try_from(HEARTBEAT_INTERVAL.as_millis())
+                .unwrap_or(u64::MAX),
+        })
+    }
+
+    async fn on_text(&mut self, text: &str) {
+        let envelope = match control::decode(text) {
+            Ok(Decoded::Known(envelope)) => envelope,
+            Ok(Decoded::Unknown { kind, .. }) => {
+                tracing::debug!(
+                    kind,
+                    cluster = self.key.cluster,
+                    "unknown control message passed over"
+                );
+                return;
+            }
+            Err(error) => {
+                let report = ErrorReport {
+                    code: ErrorCode::InvalidRequest.as_str().to_owned(),
+                    message: error.to_string(),
+                };
+                self.send(Message::Error(report)).await;
+                return;
+            }
+        };
+        match envelope.message {
+            Message::Heartbeat(beat) => {
+                tracing::debug!(
+                    cluster = self.key.cluster,
+                    status = beat.status,
+                    "heartbeat"
+                );
+            }
+            Message::Drain(drain) if !self.draining => {
+                self.draining = true;
+                tracing::info!(
+                    cluster = self.key.cluster,
+                    generation = self.key.generation,
+                    reason = drain.reason,
+                    "agent drains"
+                );
+                self.worker
+                    .shared
+                    .broadcast(|| Mail::AgentDraining(self.key.clone()))
+                    .await;
+            }
+            Message::CarrierFailed(failed) => {
+                tracing::warn!(
+                    cluster = self.key.cluster,
+                    reason = failed.reason,
+                    "the agent could not open a carrier"
+                );
+            }
+            Message::Error(report) => {
+                tracing::warn!(
+                    cluster = self.key.cluster,
+                    code = report.code,
+                    message = report.message,
+                    "the agent complains"
+                );
+            }
+            Message::Welcome(_) | Message::OpenCarrier(_) | Message::Drain(_) => {}
+        }
+    }
+
+    async fn send(&mut self, message: Message) -> bool {
+        self.sent += 1;
+        let envelope = Envelope::new(format!("gw-{}", self.sent), Timestamp::now(), message);
+        match envelope.encode() {
+            Ok(text) => self.write(WsMessage::text(text)).await,
+            Err(error) => {
+                tracing::error!(%error, "can not encode a control message");
+                true
+            }
+        }
+    }
+
+    async fn write(&mut self, message: WsMessage) -> bool {
+        matches!(timeout(WRITE, self.socket.send(message)).await, Ok(Ok(())))
+    }
+
+    async fn close(&mut self, code: CloseCode, reason: &'static str) {
+        let frame = CloseFrame {
+            code,
+            reason: reason.into(),
+        };
+        self.write(WsMessage::Close(Some(frame))).await;
+    }
+}

@@ -1,0 +1,83 @@
+//! Who asks, and whether they may.
+
+use http::HeaderMap;
+use tokio::time::Instant;
+
+use super::{Admitted, ClusterRef, Route};
+use crate::gateway::directory::Grant;
+use crate::gateway::record::{Outcome, Record};
+use crate::gateway::service::Client;
+use crate::gateway::store::ClusterAccess;
+use crate::gateway::worker::Worker;
+use crate::http::body::Meter;
+use crate::wire::error::{ApiError, ErrorCode};
+use crate::wire::head::{Identity, RequestHead};
+use crate::wire::token::TokenKind;
+
+/// Authenticates a request and checks that its token allows the cluster and the service.
+pub(super) fn admit(
+    worker: &Worker,
+    headers: &HeaderMap,
+    route: &Route<'_>,
+) -> Result<Admitted, ApiError> {
+    let grant = worker.authenticate(headers)?;
+    let directory = &worker.shared.directory;
+    let (named, cluster) = match route.cluster {
+        ClusterRef::Id(id) => (id, directory.cluster_by_id(id)),
+        ClusterRef::Name(name) => (name, directory.cluster_by_name(name)),
+    };
+    let scope = format!("tunnel:{}", route.path.service);
+    let Some(cluster) = cluster else {
+        return Err(unknown_cluster(&grant, named));
+    };
+    grant.authorize(&cluster, &scope)?;
+    let role = grant.role.ok_or_else(|| {
+        ApiError::new(
+            ErrorCode::Forbidden,
+            "the token has no role; create a new one",
+        )
+    })?;
+    let identity = Identity {
+        subject: grant.subject.to_string(),
+        role: role.as_str().to_owned(),
+        token_id: grant.token_id.to_string(),
+    };
+    Ok(Admitted {
+        grant,
+        cluster,
+        identity,
+    })
+}
+
+/// A token for all clusters learns that there is none; any other learns nothing.
+fn unknown_cluster(grant: &Grant, named: &str) -> ApiError {
+    if grant.kind == TokenKind::User && grant.clusters == ClusterAccess::All {
+        return ApiError::new(
+            ErrorCode::ClusterUnknown,
+            format!("no cluster '{named}' is registered at this gateway; check its name"),
+        );
+    }
+    grant.no_such_cluster().into()
+}
+
+impl Admitted {
+    /// Starts the log's record of the request.
+    pub(super) fn record(&self, client: &Client, route: &Route<'_>, head: &RequestHead) -> Record {
+        Record {
+            request_id: route.id.to_owned(),
+            peer: client.peer,
+            subject: self.identity.subject.clone(),
+            token_id: self.identity.token_id.clone(),
+            cluster: self.cluster.id.to_string(),
+            service: head.service.clone(),
+            method: head.method.clone(),
+            path: head.target.split('?').next().unwrap_or_default().to_owned(),
+            status: None,
+            sent: Meter::default(),
+            received: Meter::default(),
+            begun: Instant::now(),
+            outcome: Outcome::ClientGone,
+            reason: None,
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! The client's end of an upgraded connection.
+
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use tokio_util::sync::CancellationToken;
+
+use crate::gateway::body::revoked;
+use crate::gateway::record::{Outcome, Record};
+use crate::http::exchange::{Receiver, Sender};
+use crate::relay::{RelayError, relay as pump};
+
+/// Moves raw bytes both ways until both sides are done, or the token ends.
+pub(super) async fn relay(
+    upgrade: OnUpgrade,
+    mut sender: Sender,
+    mut receiver: Receiver,
+    ended: CancellationToken,
+    mut record: Record,
+) {
+    let Ok(upgraded) = upgrade.await else { return };
+    let (sent, received) = (record.sent.clone(), record.received.clone());
+    let io = TokioIo::new(upgraded);
+    tokio::select! {
+        biased;
+        () = ended.cancelled() => {
+            record.outcome(Outcome::Revoked);
+            record.reason = Some(revoked().to_string());
+        }
+        relayed = pump(io, &mut sender, &mut receiver, &sent, &received) => match relayed {
+            Ok(()) => record.outcome(Outcome::Complete),
+            Err(RelayError::Exchange(error)) => record.failed(&error),
+            Err(error) => record.reason = Some(error.to_string()),
+        }
+    }
+}

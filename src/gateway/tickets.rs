@@ -1,0 +1,108 @@
+//! Tickets by which an agent opens carriers: single use, short-lived, bound to a worker.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::time::Instant;
+
+use crate::wire::limits::{MAX_TICKETS_PER_AGENT, TICKET_LIFETIME};
+
+/// Names one connection of one agent; a later connection has a greater generation.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct AgentKey {
+    /// The cluster's id.
+    pub(super) cluster: String,
+    /// Counts agent connections of this gateway.
+    pub(super) generation: u64,
+}
+
+/// What a ticket is good for.
+#[derive(Debug, Clone)]
+pub(super) struct Ticket {
+    pub(super) agent: AgentKey,
+    /// The worker that the carrier is for.
+    pub(super) worker: usize,
+    expires: Instant,
+}
+
+/// All tickets that are outstanding.
+#[derive(Debug, Default)]
+pub(super) struct Tickets(Mutex<HashMap<String, Ticket>>);
+
+impl Tickets {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Ticket>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Issues a ticket, or `None` while the agent has as many as it may.
+    pub(super) fn issue(&self, agent: &AgentKey, worker: usize) -> Option<String> {
+        let now = Instant::now();
+        let mut tickets = self.lock();
+        tickets.retain(|_, ticket| ticket.expires > now);
+        let held = tickets
+            .values()
+            .filter(|ticket| ticket.agent == *agent)
+            .count();
+        if held >= MAX_TICKETS_PER_AGENT {
+            return None;
+        }
+        let secret = super::random_id(32)?;
+        let expires = now + TICKET_LIFETIME;
+        tickets.insert(
+            secret.clone(),
+            Ticket {
+                agent: agent.clone(),
+                worker,
+                expires,
+            },
+        );
+        Some(secret)
+    }
+
+    /// Takes a ticket; it is good only once.
+    pub(super) fn redeem(&self, secret: &str) -> Option<Ticket> {
+        self.lock()
+            .remove(secret)
+            .filter(|ticket| ticket.expires > Instant::now())
+    }
+
+    /// Forgets the tickets of an agent that has gone.
+    pub(super) fn forget(&self, agent: &AgentKey) {
+        self.lock().retain(|_, ticket| ticket.agent != *agent);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_ticket_is_good_once_and_for_a_while() {
+        let tickets = Tickets::default();
+        let agent = AgentKey {
+            cluster: "cls-a".into(),
+            generation: 1,
+        };
+        let first = tickets.issue(&agent, 3).unwrap();
+        assert_eq!(tickets.redeem(&first).unwrap().worker, 3);
+        assert!(tickets.redeem(&first).is_none());
+        let late = tickets.issue(&agent, 0).unwrap();
+        tokio::time::advance(TICKET_LIFETIME).await;
+        assert!(tickets.redeem(&late).is_none());
+    }
+
+    #[tokio::test]
+    async fn one_agent_holds_a_bounded_number() {
+        let tickets = Tickets::default();
+        let agent = AgentKey {
+            cluster: "cls-a".into(),
+            generation: 1,
+        };
+        for _ in 0..MAX_TICKETS_PER_AGENT {
+            tickets.issue(&agent, 0).unwrap();
+        }
+        assert!(tickets.issue(&agent, 0).is_none());
+        tickets.forget(&agent);
+        assert!(tickets.issue(&agent, 0).is_some());
+    }
+}

@@ -1,0 +1,131 @@
+//! A worker: one thread, one runtime, one listener, and everything that was accepted there.
+
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket as RawSocket, Type};
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::spawn_local;
+use tokio::time::{interval, sleep};
+use tokio_util::task::TaskTracker;
+
+use super::agents::Agents;
+use super::shared::{Mail, Shared};
+use super::{connection, upgrade};
+use crate::wire::limits::MAX_CONNECTIONS_PER_WORKER;
+
+/// Connections that the system keeps for a listener that is behind.
+const BACKLOG: i32 = 4096;
+
+/// What everything on one worker's thread shares.
+pub(super) struct Worker {
+    pub(super) index: usize,
+    pub(super) shared: Arc<Shared>,
+    pub(super) agents: Agents,
+    /// Client connections; a drain waits for them.
+    pub(super) connections: TaskTracker,
+}
+
+/// Binds the public address for one worker; the others bind the same (`SO_REUSEPORT`).
+///
+/// # Errors
+/// What the system says: the address is in use, or not ours.
+pub(super) fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let socket = RawSocket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Runs a worker until it has drained or is killed.
+pub(super) async fn run(
+    index: usize,
+    shared: Arc<Shared>,
+    listener: std::net::TcpListener,
+    mailbox: mpsc::Receiver<Mail>,
+) -> io::Result<()> {
+    let listener = TcpListener::from_std(listener)?;
+    let agents = Agents::new(index, Arc::clone(&shared.tickets));
+    let connections = TaskTracker::new();
+    let worker = Rc::new(Worker {
+        index,
+        shared,
+        agents,
+        connections,
+    });
+    let mail = spawn_local(read_mail(Rc::clone(&worker), mailbox));
+    let sweep = spawn_local(sweep(Rc::clone(&worker)));
+    accept(&worker, listener).await;
+    worker.connections.close();
+    tokio::select! {
+        () = worker.connections.wait() => {}
+        () = worker.shared.kill.cancelled() => {}
+    }
+    mail.abort();
+    sweep.abort();
+    Ok(())
+}
+
+async fn accept(worker: &Rc<Worker>, listener: TcpListener) {
+    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS_PER_WORKER));
+    let drain = worker.shared.drain.clone();
+    loop {
+        // The permit comes first: without one, connections wait in the system's queue.
+        let permit = tokio::select! {
+            biased;
+            () = drain.cancelled() => return,
+            permit = Arc::clone(&permits).acquire_owned() => permit,
+        };
+        let accepted = tokio::select! {
+            biased;
+            () = drain.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                let serve = connection::serve(Rc::clone(worker), stream, peer);
+                worker.connections.spawn_local(async move {
+                    serve.await;
+                    drop(permit);
+                });
+            }
+            Err(error) => {
+                // Out of descriptors, most likely: let some connections end first.
+                tracing::warn!(%error, "can not accept a connection");
+                sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn read_mail(worker: Rc<Worker>, mut mailbox: mpsc::Receiver<Mail>) {
+    while let Some(mail) = mailbox.recv().await {
+        match mail {
+            Mail::AgentUp(handle) => worker.agents.up(handle),
+            Mail::AgentDraining(key) => worker.agents.draining(&key),
+            Mail::AgentGone(key) => worker.agents.gone(&key),
+            Mail::Carrier(key, io) => {
+                spawn_local(upgrade::run(Rc::clone(&worker), key, io));
+            }
+        }
+    }
+}
+
+async fn sweep(worker: Rc<Worker>) {
+    let mut ticks = interval(Duration::from_secs(5));
+    loop {
+        ticks.tick().await;
+        worker.agents.sweep();
+    }
+}
