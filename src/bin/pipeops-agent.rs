@@ -1,1 +1,3 @@
+//! The agent program.
+
 fn main() {}

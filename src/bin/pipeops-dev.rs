@@ -1,1 +1,3 @@
+//! Gateway and agent in one process.
+
 fn main() {}

@@ -1,0 +1,81 @@
+//! Data carriers: dialled when the gateway asks, served until they end.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+use http::{Request, StatusCode, header};
+use http_body_util::Empty;
+use hyper::client::conn::http1;
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use tokio::task::spawn_local;
+use tokio::time::timeout;
+
+use super::dial::DialError;
+use super::run::Shared;
+use super::serve;
+use crate::mux::{Role, Session};
+use crate::wire::control::OpenCarrier;
+use crate::wire::limits::TLS_HANDSHAKE;
+
+/// Dials a carrier as asked; a failure is logged here and the gateway asks again.
+pub(super) fn open(shared: &Rc<Shared>, open: OpenCarrier) {
+    if !open.kinds.iter().any(|kind| kind == "tls") {
+        tracing::warn!(kinds = ?open.kinds, "the gateway asks for carriers that this agent does not have");
+        return;
+    }
+    let shared = Rc::clone(shared);
+    spawn_local(async move {
+        match dial(&shared, &open.ticket).await {
+            Ok(upgraded) => run(&shared, upgraded).await,
+            Err(error) => tracing::warn!(%error, "can not open a carrier"),
+        }
+    });
+}
+
+async fn dial(shared: &Shared, ticket: &str) -> Result<Upgraded, DialError> {
+    let tls = shared.dialer.connect().await?;
+    let lost = |error: &dyn std::fmt::Display| DialError::Unreachable(error.to_string());
+    let (mut sender, connection) = http1::handshake(TokioIo::new(tls))
+        .await
+        .map_err(|error| lost(&error))?;
+    spawn_local(connection.with_upgrades());
+    let request = Request::get("/v1/agent/carrier")
+        .header(header::HOST, shared.dialer.authority())
+        .header(header::CONNECTION, "upgrade")
+        .header(header::UPGRADE, "pipeops-mux")
+        .header(header::AUTHORIZATION, format!("Bearer {ticket}"))
+        .body(Empty::<Bytes>::new())
+        .map_err(|error| lost(&error))?;
+    let response = timeout(TLS_HANDSHAKE, sender.send_request(request))
+        .await
+        .map_err(|_| lost(&"the gateway does not answer"))?
+        .map_err(|error| lost(&error))?;
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        return Err(DialError::Refused(format!(
+            "it answers {} to a carrier",
+            response.status()
+        )));
+    }
+    hyper::upgrade::on(response)
+        .await
+        .map_err(|error| lost(&error))
+}
+
+async fn run(shared: &Rc<Shared>, upgraded: Upgraded) {
+    let for_streams = Rc::clone(shared);
+    let (session, driver) = Session::new(TokioIo::new(upgraded), Role::Client, move |stream| {
+        spawn_local(serve::run(Rc::clone(&for_streams), stream));
+    });
+    shared.carrier_up(&session);
+    let ended = driver.await;
+    let stats = session.stats();
+    shared.carrier_down();
+    tracing::info!(
+        bytes_sent = stats.sent,
+        bytes_received = stats.received,
+        streams = stats.streams,
+        error = ended.err().map(tracing::field::display),
+        "carrier down"
+    );
+}

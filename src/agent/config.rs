@@ -1,0 +1,257 @@
+//! The agent's configuration, in the contract's form.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+
+use crate::config::{ConfigError, LogConfig, Period};
+use crate::http::path::is_name;
+
+/// The service name of the cluster's own API.
+pub const KUBERNETES: &str = "kubernetes";
+
+/// Everything that an operator sets.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AgentConfig {
+    /// Which cluster this is.
+    pub agent: ClusterConfig,
+    /// The platform to connect to.
+    pub pipeops: PlatformConfig,
+    /// What is reachable through the tunnel besides Kubernetes.
+    pub tunnel: TunnelConfig,
+    /// The cluster's own API.
+    pub kubernetes: KubernetesConfig,
+    /// How long a drain waits for requests that are under way.
+    pub drain_timeout: Option<Period>,
+    /// Logs.
+    pub log: LogConfig,
+}
+
+/// The `agent` section.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ClusterConfig {
+    /// The cluster's name, for logs; the gateway knows it by the token.
+    pub cluster_name: Option<String>,
+    /// The cluster's id; when given, the gateway refuses a token of another cluster.
+    pub cluster_id: Option<String>,
+    /// Namespace of the agent, and of the roles' service accounts.
+    pub namespace: String,
+    /// Free labels.
+    pub labels: BTreeMap<String, String>,
+}
+
+impl Default for ClusterConfig {
+    fn default() -> Self {
+        Self {
+            cluster_name: None,
+            cluster_id: None,
+            namespace: "pipeops-system".to_owned(),
+            labels: BTreeMap::new(),
+        }
+    }
+}
+
+/// The `pipeops` section.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PlatformConfig {
+    /// URL of the gateway, `https://host[:port]`.
+    pub api_url: Option<String>,
+    /// The agent token.
+    pub token: Option<SecretString>,
+    /// A file that holds it; read again for each connection, so that it can be replaced.
+    pub token_file: Option<PathBuf>,
+    /// The only CA that may have signed the gateway's certificate; by default the system's.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// The `tunnel` section.
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TunnelConfig {
+    /// Services by name (`grafana` is one of them).
+    pub forwards: Vec<ForwardConfig>,
+}
+
+/// One service that is reachable by its name.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ForwardConfig {
+    /// Its name in the URL.
+    pub name: String,
+    /// `host:port` as seen from the agent.
+    pub local_addr: String,
+    /// What it speaks.
+    #[serde(default)]
+    pub protocol: Protocol,
+    /// Whether it sees the path with or without what the tunnel put before.
+    #[serde(default)]
+    pub prefix: Prefix,
+    /// The only CA that may have signed its certificate; by default the system's.
+    #[serde(default)]
+    pub ca_file: Option<PathBuf>,
+    /// The name in its certificate, when that is not the host of `local_addr`.
+    #[serde(default)]
+    pub server_name: Option<String>,
+    /// Accept any certificate. Only where nobody else can answer at that address.
+    #[serde(default)]
+    pub insecure_skip_verify: bool,
+    /// A file with the value of the `Authorization` header that it wants; it never leaves the
+    /// cluster, and is read again when it changes.
+    #[serde(default)]
+    pub authorization_file: Option<PathBuf>,
+    /// How long a request may wait for the response's head.
+    #[serde(default = "default_response_timeout")]
+    pub response_timeout: Period,
+}
+
+fn default_response_timeout() -> Period {
+    Period::from_secs(60)
+}
+
+/// What a target speaks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// HTTP/1.1.
+    #[default]
+    Http,
+    /// HTTP/1.1 over TLS.
+    Https,
+    /// HTTP/2 without TLS, with prior knowledge.
+    Grpc,
+    /// HTTP/2 over TLS.
+    Grpcs,
+}
+
+/// What becomes of the part of the path that names the service.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Prefix {
+    /// The target sees what follows; `X-Forwarded-Prefix` says what was cut.
+    #[default]
+    Strip,
+    /// The target sees the whole path.
+    Keep,
+}
+
+/// The `kubernetes` section.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct KubernetesConfig {
+    /// Whether the cluster's API is served.
+    pub enabled: bool,
+    /// A kubeconfig; by default `$KUBECONFIG`, `~/.kube/config` or the pod's own account.
+    pub kubeconfig: Option<PathBuf>,
+    /// The context to use of it.
+    pub context: Option<String>,
+    /// As whom requests are made.
+    pub identity: IdentityMode,
+    /// Let only reading requests pass, whatever the account may do.
+    pub read_only: bool,
+    /// How long a request may wait for the response's head; longer than any of the API server's
+    /// own deadlines.
+    pub response_timeout: Period,
+}
+
+impl Default for KubernetesConfig {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            kubeconfig: None,
+            context: None,
+            identity: IdentityMode::Impersonate,
+            read_only: false,
+            response_timeout: Period::from_secs(600),
+        }
+    }
+}
+
+/// As whom requests to the cluster's API are made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum IdentityMode {
+    /// As the service account of the user's role, with the user in `Impersonate-Extra`.
+    #[default]
+    Impersonate,
+    /// As the agent's own account; viewers may only read.
+    Agent,
+}
+
+impl AgentConfig {
+    /// Checks what the types can not.
+    ///
+    /// # Errors
+    /// [`ConfigError::Invalid`] for the first value that does not go.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let invalid = |field, reason: String| Err(ConfigError::Invalid { field, reason });
+        match &self.pipeops.api_url {
+            None => {
+                return invalid(
+                    "pipeops.api_url",
+                    "is required: the gateway's URL, https://…".to_owned(),
+                );
+            }
+            Some(url) if !url.starts_with("https://") => {
+                return invalid(
+                    "pipeops.api_url",
+                    format!("'{url}' must start with https://"),
+                );
+            }
+            Some(_) => {}
+        }
+        match (&self.pipeops.token, &self.pipeops.token_file) {
+            (None, None) => {
+                return invalid(
+                    "pipeops.token_file",
+                    "is required (or PIPEOPS_TOKEN): the agent's token".to_owned(),
+                );
+            }
+            (Some(_), Some(_)) => {
+                return invalid("pipeops.token", "goes without token_file".to_owned());
+            }
+            _ => {}
+        }
+        let mut names = vec![KUBERNETES];
+        for forward in &self.tunnel.forwards {
+            if !is_name(&forward.name) {
+                return invalid(
+                    "tunnel.forwards.name",
+                    format!("'{}' must match pattern ^[a-z0-9-]+$", forward.name),
+                );
+            }
+            if names.contains(&forward.name.as_str()) {
+                return invalid(
+                    "tunnel.forwards.name",
+                    format!("'{}' is there twice or is built in", forward.name),
+                );
+            }
+            names.push(&forward.name);
+            forward.validate()?;
+        }
+        Ok(())
+    }
+
+    /// How long a drain waits.
+    #[must_use]
+    pub fn drain_timeout(&self) -> Period {
+        self.drain_timeout.unwrap_or(Period::from_secs(30))
+    }
+}
+
+impl ForwardConfig {
+    fn validate(&self) -> Result<(), ConfigError> {
+        let authority: Result<http::uri::Authority, _> = self.local_addr.parse();
+        if authority.is_ok_and(|authority| authority.port_u16().is_some()) {
+            return Ok(());
+        }
+        Err(ConfigError::Invalid {
+            field: "tunnel.forwards.local_addr",
+            reason: format!("'{}' of '{}' must be host:port", self.local_addr, self.name),
+        })
+    }
+}

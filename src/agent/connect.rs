@@ -1,0 +1,81 @@
+//! Being connected: for ever, again, and with patience.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::task::spawn_local;
+use tokio::time::{Instant, sleep};
+
+use super::backoff::Backoff;
+use super::control::{self, End};
+use super::dial::DialError;
+use super::run::Shared;
+use super::status::Connection;
+
+/// A connection that held this long was a good one: the next failure starts from short waits.
+const GOOD: Duration = Duration::from_secs(5);
+
+/// Connects, serves and connects again until the task is dropped. The first attempt is like any.
+pub(super) async fn run(shared: Rc<Shared>) {
+    let mut backoff = Backoff::new();
+    loop {
+        let wait = match control::connect(&shared).await {
+            Ok(mut channel) => {
+                shared.reporter.connection(Connection::Connected);
+                let since = Instant::now();
+                let end = channel.run().await;
+                if since.elapsed() >= GOOD {
+                    backoff.reset();
+                }
+                shared.reporter.connection(Connection::Connecting);
+                match end {
+                    // The old channel is kept until the gateway closes it: what runs may end.
+                    End::Drain => drop(spawn_local(async move { channel.run().await })),
+                    End::Lost(reason) => tracing::warn!(reason, "disconnected from the gateway"),
+                }
+                backoff.next()
+            }
+            Err(error) => failed(&shared, &mut backoff, &error),
+        };
+        sleep(wait).await;
+    }
+}
+
+fn failed(shared: &Shared, backoff: &mut Backoff, error: &DialError) -> Duration {
+    let text = error.to_string();
+    let (connection, wait) = match error {
+        DialError::Refused(_) | DialError::Local(_) => (Connection::Refused(text), Backoff::slow()),
+        DialError::Certificate(_) => (Connection::BadCertificate(text), Backoff::slow()),
+        DialError::Unreachable(_) => (Connection::Unreachable(text), backoff.next()),
+    };
+    let retry_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+    match &connection {
+        Connection::Unreachable(reason) => {
+            tracing::warn!(
+                reason,
+                retry_ms,
+                gateway = shared.dialer.authority(),
+                "gateway unreachable"
+            );
+        }
+        Connection::BadCertificate(reason) => {
+            tracing::error!(
+                reason,
+                retry_ms,
+                gateway = shared.dialer.authority(),
+                "bad gateway certificate"
+            );
+        }
+        Connection::Refused(reason) => {
+            tracing::error!(
+                reason,
+                retry_ms,
+                gateway = shared.dialer.authority(),
+                "agent refused"
+            );
+        }
+        Connection::Connecting | Connection::Connected => {}
+    }
+    shared.reporter.connection(connection);
+    wait
+}

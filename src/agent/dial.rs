@@ -1,0 +1,214 @@
+//! A TLS connection to the gateway, and what can be wrong with it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use http::Uri;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use secrecy::{ExposeSecret, SecretString};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use super::config::PlatformConfig;
+use crate::relay::tune;
+use crate::wire::limits::{CONNECT, TLS_HANDSHAKE};
+
+/// Why there is no connection, told apart by who has to act.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum DialError {
+    /// Nobody answers, or the connection broke; it may pass.
+    #[error("{0}")]
+    Unreachable(String),
+    /// The certificate does not convince.
+    #[error(
+        "the gateway's certificate is not trusted: {0}; set pipeops.ca_file to its CA, or check who answers"
+    )]
+    Certificate(String),
+    /// The gateway says no.
+    #[error("the gateway refuses this agent: {0}")]
+    Refused(String),
+    /// Something of our own is missing.
+    #[error("{0}")]
+    Local(String),
+}
+
+/// Where the gateway is and how to prove who we are.
+#[derive(Clone)]
+pub(super) struct Dialer {
+    pub(super) host: String,
+    pub(super) port: u16,
+    tls: Arc<ClientConfig>,
+    name: ServerName<'static>,
+    token: Token,
+}
+
+#[derive(Clone)]
+enum Token {
+    Value(SecretString),
+    File(PathBuf),
+}
+
+/// Largest token file that is read, in bytes.
+const MAX_TOKEN_FILE: u64 = 16 * 1024;
+
+impl Dialer {
+    /// Prepares to dial.
+    ///
+    /// # Errors
+    /// [`DialError::Local`] for a URL or CA file that is of no use.
+    pub(super) fn new(config: &PlatformConfig) -> Result<Self, DialError> {
+        let local = |reason: String| DialError::Local(reason);
+        let url = config.api_url.clone().unwrap_or_default();
+        let uri: Uri = url
+            .parse()
+            .map_err(|error| local(format!("pipeops.api_url '{url}': {error}")))?;
+        let host = uri
+            .host()
+            .ok_or_else(|| local(format!("pipeops.api_url '{url}' names no host")))?;
+        let host = host.trim_matches(['[', ']']).to_owned();
+        let name = ServerName::try_from(host.clone())
+            .map_err(|error| local(format!("pipeops.api_url '{url}': {error}")))?;
+        let token = match (&config.token, &config.token_file) {
+            (Some(token), _) => Token::Value(token.clone()),
+            (None, Some(path)) => Token::File(path.clone()),
+            (None, None) => return Err(local("no token is configured".to_owned())),
+        };
+        let tls = Arc::new(client_config(config.ca_file.as_deref(), &[b"http/1.1"])?);
+        Ok(Self {
+            host,
+            port: uri.port_u16().unwrap_or(443),
+            tls,
+            name,
+            token,
+        })
+    }
+
+    /// The `Host` of requests to the gateway.
+    pub(super) fn authority(&self) -> String {
+        let host = if self.host.contains(':') {
+            format!("[{}]", self.host)
+        } else {
+            self.host.clone()
+        };
+        if self.port == 443 {
+            host
+        } else {
+            format!("{host}:{}", self.port)
+        }
+    }
+
+    /// The token, as it is now.
+    pub(super) fn token(&self) -> Result<SecretString, DialError> {
+        match &self.token {
+            Token::Value(token) => Ok(token.clone()),
+            Token::File(path) => read_secret(path),
+        }
+    }
+
+    /// Connects and does the TLS handshake.
+    pub(super) async fn connect(&self) -> Result<TlsStream<TcpStream>, DialError> {
+        let place = format!("{}:{}", self.host, self.port);
+        let connect = TcpStream::connect((self.host.as_str(), self.port));
+        let stream = match timeout(CONNECT, connect).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => {
+                return Err(DialError::Unreachable(format!(
+                    "can not connect to {place}: {error}"
+                )));
+            }
+            Err(_) => {
+                return Err(DialError::Unreachable(format!(
+                    "{place} does not answer within {} s",
+                    CONNECT.as_secs()
+                )));
+            }
+        };
+        if let Err(error) = tune(&stream) {
+            tracing::debug!(%error, "can not set a socket's options");
+        }
+        let handshake =
+            TlsConnector::from(Arc::clone(&self.tls)).connect(self.name.clone(), stream);
+        match timeout(TLS_HANDSHAKE, handshake).await {
+            Ok(Ok(stream)) => Ok(stream),
+            Ok(Err(error)) => Err(tls_error(&place, &error)),
+            Err(_) => Err(DialError::Unreachable(format!(
+                "TLS handshake with {place} timed out"
+            ))),
+        }
+    }
+}
+
+fn tls_error(place: &str, error: &io::Error) -> DialError {
+    let cause = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    match cause {
+        Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented) => {
+            DialError::Certificate(error.to_string())
+        }
+        _ => DialError::Unreachable(format!("TLS handshake with {place} failed: {error}")),
+    }
+}
+
+/// Reads a file with one secret in it.
+pub(super) fn read_secret(path: &Path) -> Result<SecretString, DialError> {
+    let failed = |reason: String| DialError::Local(format!("{}: {reason}", path.display()));
+    let size = std::fs::metadata(path)
+        .map_err(|error| failed(error.to_string()))?
+        .len();
+    if size > MAX_TOKEN_FILE {
+        return Err(failed(format!("{size} bytes are too many for a token")));
+    }
+    let text = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
+    let text = SecretString::from(text);
+    match text.expose_secret().trim() {
+        "" => Err(failed("is empty".to_owned())),
+        token => Ok(SecretString::from(token)),
+    }
+}
+
+/// A TLS client that trusts one CA file, or what the system trusts.
+pub(super) fn client_config(
+    ca_file: Option<&Path>,
+    alpn: &[&[u8]],
+) -> Result<ClientConfig, DialError> {
+    let roots = roots(ca_file)?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(rustls::DEFAULT_VERSIONS)
+        .map_err(|error| DialError::Local(error.to_string()))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+    Ok(config)
+}
+
+fn roots(ca_file: Option<&Path>) -> Result<RootCertStore, DialError> {
+    let mut roots = RootCertStore::empty();
+    let Some(path) = ca_file else {
+        for certificate in rustls_native_certs::load_native_certs().certs {
+            // The system's bundle may hold what rustls does not read; the others still count.
+            drop(roots.add(certificate));
+        }
+        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+        return Ok(roots);
+    };
+    let failed = |reason: String| DialError::Local(format!("CA file {}: {reason}", path.display()));
+    for certificate in
+        CertificateDer::pem_file_iter(path).map_err(|error| failed(error.to_string()))?
+    {
+        let certificate = certificate.map_err(|error| failed(error.to_string()))?;
+        roots
+            .add(certificate)
+            .map_err(|error| failed(error.to_string()))?;
+    }
+    if roots.is_empty() {
+        return Err(failed("holds no certificate".to_owned()));
+    }
+    Ok(roots)
+}

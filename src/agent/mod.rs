@@ -1,0 +1,18 @@
+//! The side in the cluster: it dials out, takes streams in, and talks to its targets.
+//!
+//! Everything but the signals runs on one thread of its own; see `docs/ARCHITECTURE.md`. Called by
+//! the bins; it never calls `gateway`.
+
+mod backoff;
+mod carrier;
+pub mod config;
+mod connect;
+mod control;
+mod dial;
+mod run;
+mod serve;
+mod status;
+pub mod target;
+
+pub use run::{Agent, AgentError};
+pub use status::{Connection, Status};

@@ -1,0 +1,240 @@
+//! The agent as a whole: start, drain, end.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::rc::Rc;
+use std::thread;
+use std::time::Duration;
+
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::{Notify, oneshot, watch};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::config::AgentConfig;
+use super::connect;
+use super::dial::Dialer;
+use super::status::{Reporter, Status};
+use super::target::Targets;
+use crate::config::ConfigError;
+use crate::mux::Session;
+
+/// A gateway is given this long to hear of a drain before carriers close.
+const DRAIN_NOTICE: Duration = Duration::from_secs(2);
+
+/// Requests that were on their way when the gateway heard of the drain arrive within this.
+const DRAIN_SETTLE: Duration = Duration::from_millis(300);
+
+/// Why the agent does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// The configuration is not sound.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A URL, CA or target can not be used as it is configured.
+    #[error("{0}")]
+    Setup(String),
+    /// The thread or runtime could not be made.
+    #[error("can not start the agent's thread: {0}")]
+    Thread(#[from] io::Error),
+}
+
+/// A running agent. Dropped without [`Agent::shutdown`], it ends at once.
+#[derive(Debug)]
+pub struct Agent {
+    status: watch::Receiver<Status>,
+    drain: CancellationToken,
+    kill: CancellationToken,
+    ended: Option<oneshot::Receiver<()>>,
+    grace: Duration,
+}
+
+impl Agent {
+    /// Starts an agent on a thread of its own. That no gateway answers is not an error.
+    ///
+    /// # Errors
+    /// [`AgentError`], which says what to change.
+    pub fn start(config: AgentConfig) -> Result<Self, AgentError> {
+        config.validate()?;
+        let dialer =
+            Dialer::new(&config.pipeops).map_err(|error| AgentError::Setup(error.to_string()))?;
+        let (reporter, status) = Reporter::new();
+        let (drain, kill) = (CancellationToken::new(), CancellationToken::new());
+        let (end, ended) = oneshot::channel();
+        let (ready, started) = std::sync::mpsc::channel();
+        let grace = config.drain_timeout().0;
+        let tokens = (drain.clone(), kill.clone());
+        thread::Builder::new()
+            .name("agent".to_owned())
+            .spawn(move || {
+                if let Err(error) = thread_main(config, dialer, reporter, tokens, &ready) {
+                    tracing::error!(%error, "the agent has failed");
+                }
+                drop(end);
+            })?;
+        match started.recv() {
+            Ok(Ok(())) => Ok(Self {
+                status,
+                drain,
+                kill,
+                ended: Some(ended),
+                grace,
+            }),
+            Ok(Err(reason)) => Err(AgentError::Setup(reason)),
+            Err(_) => Err(AgentError::Setup(
+                "the agent's thread ended at once".to_owned(),
+            )),
+        }
+    }
+
+    /// How the agent is, now and from now on.
+    #[must_use]
+    pub fn status(&self) -> watch::Receiver<Status> {
+        self.status.clone()
+    }
+
+    /// Tells the gateway, waits for requests under way up to the configured time, then ends.
+    pub async fn shutdown(mut self) {
+        tracing::info!(grace_s = self.grace.as_secs(), "agent drains");
+        self.drain.cancel();
+        let Some(mut ended) = self.ended.take() else {
+            return;
+        };
+        if timeout(self.grace + DRAIN_NOTICE, &mut ended)
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                "requests were still under way when the drain's time was up; they are cut"
+            );
+            self.kill.cancel();
+            // The thread's end is what is waited for; it sends nothing.
+            drop(ended.await);
+        }
+        tracing::info!("agent stopped");
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        self.kill.cancel();
+    }
+}
+
+fn thread_main(
+    config: AgentConfig,
+    dialer: Dialer,
+    reporter: Reporter,
+    (drain, kill): (CancellationToken, CancellationToken),
+    ready: &std::sync::mpsc::Sender<Result<(), String>>,
+) -> io::Result<()> {
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .build_local(LocalOptions::default())?;
+    runtime.block_on(async {
+        let targets = match Targets::new(&config) {
+            Ok(targets) => targets,
+            Err(error) => {
+                drop(ready.send(Err(error.to_string())));
+                return;
+            }
+        };
+        let shared = Rc::new(Shared::new(config, dialer, reporter, targets, drain));
+        drop(ready.send(Ok(())));
+        tokio::select! {
+            () = kill.cancelled() => {}
+            () = connect::run(Rc::clone(&shared)) => {}
+            () = drained(&shared) => {}
+        }
+    });
+    Ok(())
+}
+
+/// Resolves when the agent was told to drain and nothing is under way any more.
+async fn drained(shared: &Shared) {
+    shared.draining.cancelled().await;
+    shared.reporter.draining();
+    // Without a connection there is nobody to tell and nothing under way.
+    drop(timeout(DRAIN_NOTICE, shared.drain_told.cancelled()).await);
+    sleep(DRAIN_SETTLE).await;
+    shared.idle().await;
+    for session in shared.sessions.take() {
+        session.close();
+        session.closed().await;
+    }
+}
+
+/// What everything on the agent's thread shares.
+pub(super) struct Shared {
+    pub(super) config: AgentConfig,
+    pub(super) dialer: Dialer,
+    pub(super) reporter: Reporter,
+    pub(super) targets: Targets,
+    /// Cancelled when no new requests are wanted.
+    pub(super) draining: CancellationToken,
+    /// Cancelled when the gateway has been told so.
+    pub(super) drain_told: CancellationToken,
+    sessions: RefCell<Vec<Session>>,
+    active: Cell<usize>,
+    became_idle: Notify,
+}
+
+impl Shared {
+    fn new(
+        config: AgentConfig,
+        dialer: Dialer,
+        reporter: Reporter,
+        targets: Targets,
+        draining: CancellationToken,
+    ) -> Self {
+        Self {
+            config,
+            dialer,
+            reporter,
+            targets,
+            draining,
+            drain_told: CancellationToken::new(),
+            sessions: RefCell::default(),
+            active: Cell::new(0),
+            became_idle: Notify::new(),
+        }
+    }
+
+    /// Notes a carrier.
+    pub(super) fn carrier_up(&self, session: &Session) {
+        let mut sessions = self.sessions.borrow_mut();
+        sessions.push(session.clone());
+        self.reporter.carriers(sessions.len());
+    }
+
+    /// Forgets carriers that have ended.
+    pub(super) fn carrier_down(&self) {
+        let mut sessions = self.sessions.borrow_mut();
+        sessions.retain(|session| !session.is_closed());
+        self.reporter.carriers(sessions.len());
+    }
+
+    /// Counts a request as under way until the guard is dropped.
+    pub(super) fn begin(self: &Rc<Self>) -> Active {
+        self.active.set(self.active.get() + 1);
+        Active(Rc::clone(self))
+    }
+
+    async fn idle(&self) {
+        while self.active.get() > 0 {
+            self.became_idle.notified().await;
+        }
+    }
+}
+
+/// A request under way.
+pub(super) struct Active(Rc<Shared>);
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        self.0.active.set(self.0.active.get() - 1);
+        if self.0.active.get() == 0 {
+            self.0.became_idle.notify_waiters();
+        }
+    }
+}

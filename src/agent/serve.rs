@@ -1,0 +1,332 @@
+//! One stream from the gateway: requests, one after the other.
+
+use std::future::pending;
+use std::pin::pin;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use http::{Method, Response, StatusCode};
+use http_body_util::BodyExt;
+use hyper::body::{Frame as BodyFrame, Incoming};
+use hyper_util::rt::TokioIo;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{interval, timeout};
+
+use super::run::Shared;
+use super::target::{Answer, Target};
+use crate::http::body::{ExchangeBody, Meter};
+use crate::http::exchange::{self, ExchangeError, Receiver, Sender};
+use crate::http::headers;
+use crate::mux::Stream;
+use crate::relay::relay;
+use crate::wire::error::{ApiError, ErrorCode};
+use crate::wire::frame::Frame;
+use crate::wire::head::{RequestHead, ResponseHead};
+use crate::wire::limits::MAX_DATA_FRAME;
+
+/// How often a stream is looked at whose request body the target does not read: the gateway may
+/// have given it up behind bytes that nobody takes.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Interim responses that wait to be sent on; more are dropped.
+pub(super) const INTERIM_QUEUE: usize = 4;
+
+/// Serves a stream until the gateway lets go of it.
+pub(super) async fn run(shared: Rc<Shared>, stream: Stream) {
+    let (mut sender, mut receiver) = exchange::split(stream);
+    if sender.send(&Frame::Accept).await.is_err() {
+        return;
+    }
+    while let Ok(Some(Frame::Request(head))) = receiver.next().await {
+        let active = shared.begin();
+        let Some(ends) = serve(&shared, *head, sender, receiver).await else {
+            return;
+        };
+        (sender, receiver) = ends;
+        drop(active);
+    }
+}
+
+/// Serves one request; returns the stream's ends when they can be used again.
+async fn serve(
+    shared: &Shared,
+    head: RequestHead,
+    mut sender: Sender,
+    receiver: Receiver,
+) -> Option<(Sender, Receiver)> {
+    let request_id = head.request_id.clone();
+    let service = head.service.clone();
+    let Some(target) = shared.targets.get(&service) else {
+        let error = ApiError::new(
+            ErrorCode::ServiceUnknown,
+            format!(
+                "the cluster's agent has no service '{service}'; it serves {}",
+                shared.targets.names()
+            ),
+        );
+        drop(sender.send(&Frame::Reset(error)).await);
+        return None;
+    };
+    let mut exchange = Exchange {
+        sender,
+        inbound: Inbound::Lost,
+        method: head.method.clone(),
+    };
+    let served = exchange.run(target, head, receiver).await;
+    if let Err(Failure::Told(error)) = &served {
+        tracing::info!(
+            request_id,
+            service,
+            code = error.code.as_str(),
+            reason = error.message,
+            "request failed"
+        );
+        // A gateway that has gone is told nothing.
+        drop(exchange.sender.send(&Frame::Reset(error.clone())).await);
+    }
+    match (served, exchange.inbound) {
+        (Ok(()), Inbound::Held(receiver)) => Some((exchange.sender, receiver)),
+        _ => None,
+    }
+}
+
+/// How a request fails.
+enum Failure {
+    /// The gateway is to be told.
+    Told(ApiError),
+    /// The gateway itself has gone, or the stream has.
+    Gone,
+}
+
+impl From<ExchangeError> for Failure {
+    fn from(_: ExchangeError) -> Self {
+        Self::Gone
+    }
+}
+
+impl From<ApiError> for Failure {
+    fn from(error: ApiError) -> Self {
+        Self::Told(error)
+    }
+}
+
+/// Where the stream's receiving end is.
+enum Inbound {
+    /// Here: the request has come to its end.
+    Held(Receiver),
+    /// In the request's body, on its way to the target.
+    Out(oneshot::Receiver<Receiver>),
+    /// Dropped with a body that the target did not take to its end.
+    Lost,
+}
+
+impl Inbound {
+    /// Resolves when the gateway has given the request up; never otherwise.
+    async fn given_up(&mut self) {
+        loop {
+            match self {
+                // Nothing may come before the response is complete; the end of the stream does.
+                Self::Held(receiver) => {
+                    drop(receiver.next().await);
+                    return;
+                }
+                Self::Out(returned) => match returned.await {
+                    Ok(receiver) => *self = Self::Held(receiver),
+                    Err(_) => *self = Self::Lost,
+                },
+                Self::Lost => pending().await,
+            }
+        }
+    }
+}
+
+struct Exchange {
+    sender: Sender,
+    inbound: Inbound,
+    method: Method,
+}
+
+impl Exchange {
+    async fn run(
+        &mut self,
+        target: &Target,
+        head: RequestHead,
+        receiver: Receiver,
+    ) -> Result<(), Failure> {
+        let upgrade = head.upgrade.is_some();
+        let body = self.body(&head, receiver);
+        let (interim, mut arrived) = mpsc::channel(INTERIM_QUEUE);
+        let answer = {
+            let mut asked = pin!(timeout(
+                target.response_timeout(),
+                target.send(head, body, interim)
+            ));
+            let mut looks = interval(LOOK);
+            loop {
+                tokio::select! {
+                    biased;
+                    Some(head) = arrived.recv() => self.sender.send(&Frame::Info(Box::new(head))).await?,
+                    answer = &mut asked => break answer.map_err(|_| target.timed_out())??,
+                    () = self.inbound.given_up() => return Err(Failure::Gone),
+                    _ = looks.tick() => if self.sender.is_closed() { return Err(Failure::Gone) },
+                }
+            }
+        };
+        if answer.response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            if !upgrade {
+                return Err(target.broken("it switches protocols unasked").into());
+            }
+            return self.switch(answer).await;
+        }
+        self.respond(target, answer).await
+    }
+
+    fn body(&mut self, head: &RequestHead, receiver: Receiver) -> ExchangeBody {
+        if head.end {
+            self.inbound = Inbound::Held(receiver);
+            return ExchangeBody::empty();
+        }
+        let (body, returned) = ExchangeBody::new(receiver, &head.headers, Meter::default());
+        self.inbound = Inbound::Out(returned);
+        body
+    }
+
+    async fn respond(&mut self, target: &Target, answer: Answer) -> Result<(), Failure> {
+        let Answer { response, lease } = answer;
+        let (head, mut body) = response_head(response);
+        let bodyless = self.method == Method::HEAD
+            || matches!(
+                head.status,
+                StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
+            );
+        self.sender.queue(&Frame::Response(Box::new(head)))?;
+        let complete = !bodyless && self.pump(target, &mut body).await?;
+        if !complete {
+            self.sender.queue(&Frame::End)?;
+        }
+        self.sender.flush().await?;
+        if let Inbound::Out(returned) = &mut self.inbound
+            && let Ok(receiver) = returned.try_recv()
+        {
+            self.inbound = Inbound::Held(receiver);
+        }
+        if matches!(self.inbound, Inbound::Held(_)) {
+            lease.give_back();
+        }
+        Ok(())
+    }
+
+    /// Sends the response's body on; true when trailers have ended it already.
+    async fn pump(&mut self, target: &Target, body: &mut Incoming) -> Result<bool, Failure> {
+        let mut queued = 0;
+        loop {
+            // What the target has ready goes in one write with what came before.
+            let ready = if queued < MAX_DATA_FRAME {
+                body.frame().now_or_never()
+            } else {
+                None
+            };
+            let frame = match ready {
+                Some(frame) => frame,
+                None => {
+                    self.flush().await?;
+                    queued = 0;
+                    self.next_frame(body).await?
+                }
+            };
+            let Some(frame) = frame else { return Ok(false) };
+            let frame = frame.map_err(|error| {
+                target.broken(&format!("it broke off in mid-response ({error})"))
+            })?;
+            match frame.into_data() {
+                Ok(data) => {
+                    queued += data.len();
+                    self.sender.queue_data(&data);
+                }
+                Err(frame) => {
+                    let Ok(mut trailers) = BodyFrame::into_trailers(frame) else {
+                        continue;
+                    };
+                    headers::sanitize_trailers(&mut trailers);
+                    self.sender.queue(&Frame::Trailers(trailers))?;
+                    return Ok(true);
+                }
+            }
+        }
+    }
+
+    async fn next_frame(
+        &mut self,
+        body: &mut Incoming,
+    ) -> Result<Option<Result<BodyFrame<Bytes>, hyper::Error>>, Failure> {
+        tokio::select! {
+            biased;
+            frame = body.frame() => Ok(frame),
+            () = self.inbound.given_up() => Err(Failure::Gone),
+            () = closed(&self.sender) => Err(Failure::Gone),
+        }
+    }
+
+    /// Sends what is queued, unless the gateway gives up meanwhile.
+    async fn flush(&mut self) -> Result<(), Failure> {
+        let Self {
+            sender, inbound, ..
+        } = self;
+        tokio::select! {
+            biased;
+            sent = sender.flush() => Ok(sent?),
+            () = inbound.given_up() => Err(Failure::Gone),
+        }
+    }
+
+    async fn switch(&mut self, answer: Answer) -> Result<(), Failure> {
+        let mut response = answer.response;
+        let upgrade = hyper::upgrade::on(&mut response);
+        let (head, _) = response_head(response);
+        self.sender.send(&Frame::Response(Box::new(head))).await?;
+        let upgraded = upgrade.await.map_err(|_| Failure::Gone)?;
+        let Inbound::Held(mut receiver) = std::mem::replace(&mut self.inbound, Inbound::Lost)
+        else {
+            return Err(Failure::Gone);
+        };
+        let (sent, received) = (Meter::default(), Meter::default());
+        let relayed = relay(
+            TokioIo::new(upgraded),
+            &mut self.sender,
+            &mut receiver,
+            &sent,
+            &received,
+        )
+        .await;
+        if let Err(error) = relayed {
+            tracing::debug!(%error, "upgraded connection ended early");
+            return Err(Failure::Gone);
+        }
+        self.inbound = Inbound::Held(receiver);
+        Ok(())
+    }
+}
+
+/// Resolves when the gateway has reset the stream; looks once in [`LOOK`].
+async fn closed(sender: &Sender) {
+    let mut looks = interval(LOOK);
+    loop {
+        looks.tick().await;
+        if sender.is_closed() {
+            return;
+        }
+    }
+}
+
+fn response_head(response: Response<Incoming>) -> (ResponseHead, Incoming) {
+    let (parts, body) = response.into_parts();
+    (
+        ResponseHead {
+            status: parts.status,
+            headers: parts.headers,
+        },
+        body,
+    )
+}
