@@ -8,6 +8,7 @@ use http_body_util::Empty;
 use hyper::client::conn::http1;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
+use tokio::sync::mpsc;
 use tokio::task::spawn_local;
 use tokio::time::timeout;
 
@@ -15,11 +16,11 @@ use super::dial::DialError;
 use super::run::Shared;
 use super::serve;
 use crate::mux::{Role, Session};
-use crate::wire::control::OpenCarrier;
+use crate::wire::control::{CarrierFailed, Message, OpenCarrier};
 use crate::wire::limits::TLS_HANDSHAKE;
 
-/// Dials a carrier as asked; a failure is logged here and the gateway asks again.
-pub(super) fn open(shared: &Rc<Shared>, open: OpenCarrier) {
+/// Dials a carrier as asked; a failure is logged and told, and the gateway asks again.
+pub(super) fn open(shared: &Rc<Shared>, open: OpenCarrier, answer: mpsc::Sender<Message>) {
     if !open.kinds.iter().any(|kind| kind == "tls") {
         tracing::warn!(kinds = ?open.kinds, "the gateway asks for carriers that this agent does not have");
         return;
@@ -28,7 +29,14 @@ pub(super) fn open(shared: &Rc<Shared>, open: OpenCarrier) {
     spawn_local(async move {
         match dial(&shared, &open.ticket).await {
             Ok(upgraded) => run(&shared, upgraded).await,
-            Err(error) => tracing::warn!(%error, "can not open a carrier"),
+            Err(error) => {
+                tracing::warn!(%error, "can not open a carrier");
+                let failed = CarrierFailed {
+                    reason: error.to_string(),
+                };
+                // The control channel may be gone by now, and with it whoever asked.
+                drop(answer.send(Message::CarrierFailed(failed)).await);
+            }
         }
     });
 }

@@ -8,6 +8,7 @@ use http::header::{AUTHORIZATION, HeaderValue};
 use jiff::Timestamp;
 use secrecy::ExposeSecret;
 use tokio::net::TcpStream;
+use tokio::sync::mpsc;
 use tokio::time::{Instant, interval, sleep_until, timeout};
 use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -19,7 +20,9 @@ use super::carrier;
 use super::dial::DialError;
 use super::run::Shared;
 use crate::wire::control::{self, Decoded, Drain, Envelope, Heartbeat, Message, Welcome};
-use crate::wire::limits::{CONTROL_PING, CONTROL_SILENCE, MAX_CONTROL_MESSAGE, TLS_HANDSHAKE};
+use crate::wire::limits::{
+    CONTROL_PING, CONTROL_QUEUE, CONTROL_SILENCE, MAX_CONTROL_MESSAGE, TLS_HANDSHAKE,
+};
 
 /// One write takes no longer, or the gateway counts as gone.
 const WRITE: Duration = Duration::from_secs(10);
@@ -40,6 +43,9 @@ pub(super) struct Channel {
     welcome: Welcome,
     sent: u64,
     told_drain: bool,
+    /// What tasks of this connection have to say.
+    answers: mpsc::Sender<Message>,
+    answered: mpsc::Receiver<Message>,
 }
 
 /// Connects and waits for the gateway's welcome.
@@ -126,12 +132,15 @@ impl Channel {
             protocol = welcome.protocol_version,
             "connected to the gateway"
         );
+        let (answers, answered) = mpsc::channel(CONTROL_QUEUE);
         Ok(Self {
             socket,
             shared,
             welcome,
             sent: 0,
             told_drain: false,
+            answers,
+            answered,
         })
     }
 
@@ -155,6 +164,11 @@ impl Channel {
                     beat = Instant::now() + self.heartbeat_wait();
                     let heartbeat = Heartbeat { status: "healthy".to_owned(), metrics: Default::default() };
                     if let Err(lost) = self.send(Message::Heartbeat(heartbeat)).await {
+                        return lost;
+                    }
+                }
+                Some(message) = self.answered.recv() => {
+                    if let Err(lost) = self.send(message).await {
                         return lost;
                     }
                 }
@@ -218,7 +232,7 @@ impl Channel {
 
     fn on_known(&mut self, message: Message) -> Option<End> {
         match message {
-            Message::OpenCarrier(open) => carrier::open(&self.shared, open),
+            Message::OpenCarrier(open) => carrier::open(&self.shared, open, self.answers.clone()),
             Message::Drain(drain) => {
                 tracing::info!(reason = drain.reason, "the gateway drains; connecting anew");
                 return Some(End::Drain);

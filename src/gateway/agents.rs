@@ -138,8 +138,8 @@ impl Agents {
         cluster.changed.notify_waiters();
     }
 
-    /// Forgets clusters that have been without an agent for longer than anybody waits, and closes
-    /// retired carriers that nobody uses.
+    /// Forgets clusters that have been without an agent for longer than anybody waits, closes
+    /// retired carriers that nobody uses, and sees to it that each agent has one carrier at least.
     pub(super) fn sweep(&self) {
         self.retired.borrow_mut().retain(|carrier| {
             if carrier.active() == 0 {
@@ -148,10 +148,7 @@ impl Agents {
             !carrier.session.is_closed()
         });
         self.clusters.borrow_mut().retain(|_, cluster| {
-            cluster
-                .agents
-                .iter()
-                .for_each(|a| a.carriers.iter().for_each(|c| c.sweep()));
+            cluster.agents.iter_mut().for_each(|agent| self.tend(agent));
             cluster
                 .left
                 .is_none_or(|left| left.elapsed() < RECONNECT_GRACE)
@@ -255,6 +252,14 @@ impl Agents {
             Some(error) => Pick::Never(error),
             None if willing => Pick::Wait(no_carrier()),
             None => Pick::Wait(draining()),
+        }
+    }
+
+    fn tend(&self, agent: &mut Agent) {
+        agent.carriers.iter().for_each(|carrier| carrier.sweep());
+        let home = agent.handle.home == self.worker;
+        if home && agent.carriers.is_empty() && !agent.draining {
+            self.ask(agent);
         }
     }
 

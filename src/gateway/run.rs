@@ -178,6 +178,7 @@ fn listen(
         address: wanted,
         source,
     };
+    worker::probe(wanted).map_err(failed)?;
     let first = worker::bind(wanted).map_err(failed)?;
     let address = first.local_addr().map_err(failed)?;
     let mut listeners = vec![first];

@@ -30,6 +30,22 @@ pub(super) struct Worker {
     pub(super) connections: TaskTracker,
 }
 
+/// Finds out whether somebody else listens at an address. With `SO_REUSEPORT` a second program of
+/// the same user would otherwise get a share of the connections, and nobody would notice.
+///
+/// # Errors
+/// What the system says: the address is in use, or not ours.
+pub(super) fn probe(address: SocketAddr) -> io::Result<()> {
+    let socket = RawSocket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(1)
+}
+
 /// Binds the public address for one worker; the others bind the same (`SO_REUSEPORT`).
 ///
 /// # Errors
