@@ -29,22 +29,31 @@ pub struct Cluster {
     pub admin: Kubectl,
 }
 
-/// The cluster, started by the first caller; `None`, and a line that says so,
-/// where the Kubernetes tests are to be left out.
-///
-/// # Panics
-/// With the line that says what to install, where something is missing.
-pub fn cluster() -> Option<&'static Cluster> {
-    static CLUSTER: OnceLock<Result<Cluster, String>> = OnceLock::new();
-    if env::var_os(SKIP).is_some_and(|v| !v.is_empty() && v != "0") {
+/// Whether the Kubernetes tests are to be left out; says so for this test.
+pub fn left_out() -> bool {
+    let left_out = env::var_os(SKIP).is_some_and(|v| !v.is_empty() && v != "0");
+    if left_out {
         let name = std::thread::current().name().unwrap_or_default().to_owned();
         say(&format!("skipped, because {SKIP} is set: {name}"));
-        return None;
     }
-    match CLUSTER.get_or_init(Cluster::start) {
-        Ok(cluster) => Some(cluster),
-        Err(why) => panic!("{why}"),
-    }
+    left_out
+}
+
+/// The cluster, started by the first caller.
+///
+/// # Panics
+/// Where it cannot start. One line for all tests says what to install.
+pub fn cluster() -> &'static Cluster {
+    static CLUSTER: OnceLock<Option<Cluster>> = OnceLock::new();
+    let started = CLUSTER.get_or_init(|| {
+        let cluster = Cluster::start();
+        cluster
+            .inspect_err(|why| say(&format!("kubernetes: {why}")))
+            .ok()
+    });
+    started
+        .as_ref()
+        .expect("a Kubernetes (a line above says what is missing)")
 }
 
 /// Writes past libtest's capture.

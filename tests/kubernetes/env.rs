@@ -3,7 +3,7 @@
 use crate::common::{
     DEADLINE,
     agent::{Agent, AgentConfig},
-    cluster::{Cluster, cluster, say},
+    cluster::{Cluster, cluster, left_out, say},
     connect_proxy::ConnectProxy,
     eventually,
     gateway::{DOMAIN, Gateway},
@@ -111,11 +111,9 @@ pub struct Env {
 
 /// Runs a test, unless the Kubernetes tests are left out.
 pub fn with(test: impl FnOnce(&'static Env)) {
-    static ENV: OnceLock<Option<Env>> = OnceLock::new();
-    if let Some(env) = ENV.get_or_init(|| cluster().map(Env::start)) {
-        test(env);
-    } else {
-        cluster(); // says for this test too that it is left out
+    static ENV: OnceLock<Env> = OnceLock::new();
+    if !left_out() {
+        test(ENV.get_or_init(|| Env::start(cluster())));
     }
 }
 
