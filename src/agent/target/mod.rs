@@ -1,0 +1,184 @@
+//! What the agent can reach: names from its configuration, and nothing else.
+
+mod connect;
+mod insecure;
+mod kubernetes;
+mod policy;
+mod pool;
+mod prepare;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use tokio::sync::mpsc;
+
+use super::config::{AgentConfig, ForwardConfig, KUBERNETES, Protocol};
+use crate::http::body::ExchangeBody;
+use crate::wire::error::{ApiError, ErrorCode};
+use crate::wire::head::{RequestHead, ResponseHead};
+use connect::Connector;
+use kubernetes::Kubernetes;
+pub(super) use pool::Lease;
+use pool::Pool;
+use prepare::Forward;
+
+/// Why a target can not be set up.
+#[derive(Debug, thiserror::Error)]
+#[error("service '{service}': {reason}")]
+pub struct TargetError {
+    service: String,
+    reason: String,
+}
+
+/// All targets by name.
+pub(super) struct Targets(BTreeMap<String, Target>);
+
+impl Targets {
+    pub(super) fn new(config: &AgentConfig) -> Result<Self, TargetError> {
+        let mut targets = BTreeMap::new();
+        for forward in &config.tunnel.forwards {
+            targets.insert(forward.name.clone(), Target::forward(forward)?);
+        }
+        if config.kubernetes.enabled {
+            let target = Target {
+                name: KUBERNETES.to_owned(),
+                response_timeout: config.kubernetes.response_timeout.0,
+                kind: Kind::Kubernetes(Kubernetes::new(
+                    &config.kubernetes,
+                    &config.agent.namespace,
+                )),
+            };
+            targets.insert(KUBERNETES.to_owned(), target);
+        }
+        Ok(Self(targets))
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<&Target> {
+        self.0.get(name)
+    }
+
+    /// The names, for an error.
+    pub(super) fn names(&self) -> String {
+        if self.0.is_empty() {
+            return "none".to_owned();
+        }
+        self.0
+            .keys()
+            .map(String::as_str)
+            .collect::<Vec<_>>()
+            .join(", ")
+    }
+}
+
+/// One service that requests can be sent to.
+pub(super) struct Target {
+    name: String,
+    response_timeout: Duration,
+    kind: Kind,
+}
+
+enum Kind {
+    Kubernetes(Kubernetes),
+    Forward(Box<(Forward, Pool)>),
+}
+
+/// A response, and the connection that it comes on.
+pub(super) struct Answer {
+    pub(super) response: Response<Incoming>,
+    pub(super) lease: Lease,
+}
+
+impl Target {
+    fn forward(config: &ForwardConfig) -> Result<Self, TargetError> {
+        let failed = |reason: String| TargetError {
+            service: config.name.clone(),
+            reason,
+        };
+        let connector = Connector::forward(config).map_err(failed)?;
+        let h2 = matches!(config.protocol, Protocol::Grpc | Protocol::Grpcs);
+        let forward = Forward::new(config).map_err(failed)?;
+        Ok(Self {
+            name: config.name.clone(),
+            response_timeout: config.response_timeout.0,
+            kind: Kind::Forward(Box::new((forward, Pool::new(connector, h2)))),
+        })
+    }
+
+    /// How long a request may wait for the response's head.
+    pub(super) fn response_timeout(&self) -> Duration {
+        self.response_timeout
+    }
+
+    /// Sends a request and waits for the response's head. Dropped, it gives the request up.
+    ///
+    /// # Errors
+    /// What the client is told: refused by our policy, or whose fault it was.
+    pub(super) async fn send(
+        &self,
+        head: RequestHead,
+        body: ExchangeBody,
+        interim: mpsc::Sender<ResponseHead>,
+    ) -> Result<Answer, ApiError> {
+        let (pool, mut request) = match &self.kind {
+            Kind::Forward(forward) => {
+                let (forward, pool) = forward.as_ref();
+                let request = forward.prepare(head, body)?;
+                return self.exchange(pool, with_interim(request, interim)).await;
+            }
+            Kind::Kubernetes(kubernetes) => {
+                let api = kubernetes.api().await?;
+                let request = kubernetes.prepare(&api, head, body).await?;
+                (api, request)
+            }
+        };
+        request = with_interim(request, interim);
+        self.exchange(&pool.pool, request).await
+    }
+
+    async fn exchange(
+        &self,
+        pool: &Pool,
+        request: Request<ExchangeBody>,
+    ) -> Result<Answer, ApiError> {
+        pool.send(request)
+            .await
+            .map_err(|error| error.into_api_error(&self.name))
+    }
+
+    /// The error for a response that did not begin in time.
+    pub(super) fn timed_out(&self) -> ApiError {
+        ApiError::new(
+            ErrorCode::TargetTimedOut,
+            format!(
+                "the service '{}' in the cluster did not answer within {} s",
+                self.name,
+                self.response_timeout.as_secs()
+            ),
+        )
+    }
+
+    /// The error for a target that does not keep to HTTP.
+    pub(super) fn broken(&self, how: &str) -> ApiError {
+        ApiError::new(
+            ErrorCode::TargetFailed,
+            format!("the service '{}' in the cluster failed: {how}", self.name),
+        )
+    }
+}
+
+/// Passes interim responses on; those that find the queue full are dropped, as any may be.
+fn with_interim(
+    mut request: Request<ExchangeBody>,
+    interim: mpsc::Sender<ResponseHead>,
+) -> Request<ExchangeBody> {
+    hyper::ext::on_informational(&mut request, move |response| {
+        let head = ResponseHead {
+            status: response.status(),
+            headers: response.headers().clone(),
+        };
+        drop(interim.try_send(head));
+    });
+    request
+}
