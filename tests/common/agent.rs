@@ -55,17 +55,30 @@ impl AgentConfig {
         self
     }
 
+    /// Changed in any other way.
+    pub fn edit(mut self, change: impl FnOnce(&mut Value)) -> Self {
+        change(&mut self.yaml);
+        self
+    }
+
     /// Starts it and waits until its tunnel is usable.
     pub fn start(self) -> Agent {
+        let mut agent = self.spawn();
+        let ready = log_message("tunnel ready");
+        agent.process.wait_line("tunnel ready", ready);
+        agent
+    }
+
+    /// Starts it.
+    pub fn spawn(self) -> Agent {
         let file = self.dir.join("config.yaml");
         fs::write(&file, self.yaml.to_string()).unwrap();
-        let mut process = Process::spawn("agent", Command::new(PROGRAM).arg("--config").arg(file));
-        process.wait_line("tunnel ready", log_message("tunnel ready"));
+        let process = Process::spawn("agent", Command::new(PROGRAM).arg("--config").arg(file));
         Agent { process }
     }
 }
 
-/// A connected agent.
+/// A running agent.
 #[derive(Debug)]
 pub struct Agent {
     pub process: Process,

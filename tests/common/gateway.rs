@@ -28,13 +28,19 @@ pub struct Gateway {
 impl Gateway {
     /// Starts it and waits until it listens.
     pub fn start() -> Self {
+        Self::start_with(|_| {})
+    }
+
+    /// [`Self::start`], with changes to its configuration.
+    pub fn start_with(change: impl FnOnce(&mut Value)) -> Self {
         let dir = temp_dir("gateway");
         let addr = SocketAddr::from(([127, 0, 0, 1], free_port()));
-        let config = json!({
+        let mut config = json!({
             "listen": addr, "domain": DOMAIN, "public_url": format!("https://localhost:{}", addr.port()),
             "hosts": ["localhost", "127.0.0.1"], "state_dir": dir.join("state"), "tls": {"self_signed": true},
             "log": {"level": "info", "format": "json"}, "drain_timeout": "30s",
         });
+        change(&mut config);
         fs::write(dir.join("config.yaml"), config.to_string()).unwrap();
         Self {
             process: Self::run(&dir),

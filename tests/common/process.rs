@@ -158,6 +158,10 @@ impl Process {
         }
     }
 
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
     /// Sends a signal by name (`TERM`, `KILL`, `STOP` …).
     pub fn signal(&self, name: &str) {
         let done = Command::new("sh")
