@@ -161,16 +161,16 @@ async fn no_request_fails_while_one_agent_replaces_another() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_signal_ends_a_program_at_once() {
-    let (origin, mut targets) = Origin::accepting().await;
-    let mut tunnel = Tunnel::own(Gateway::start(), &[demo(&origin)]);
-    let held = download(&tunnel, &mut targets).await;
     for name in ["agent", "gateway"] {
+        let (origin, mut targets) = Origin::accepting().await;
+        let mut tunnel = Tunnel::own(Gateway::start(), &[demo(&origin)]);
+        let held = download(&tunnel, &mut targets).await;
         let process = if name == "agent" { &mut tunnel.agent.process } else { &mut tunnel.own_gateway().process };
         process.signal("TERM");
         process.wait_text("drains");
         process.signal("TERM");
         let status = process.wait_exit(MINUTE);
         assert!(!status.success(), "{name}: {status}");
+        drop(held);
     }
-    drop(held);
 }

@@ -264,10 +264,9 @@ async fn a_head_that_never_ends_is_let_go_in_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn garbage_on_a_carrier_ends_that_carrier_and_nothing_else() {
+async fn an_agent_that_stops_for_a_while_hurts_its_own_cluster_only() {
     let origin = Origin::echo().await;
     let (good, bad) = (Tunnel::to(&origin), Tunnel::with(&[demo(&origin)]));
-    // An agent that breaks off in every way is one whose cluster's users are told so.
     bad.agent.process.signal("STOP");
     assert_served(&good).await;
     bad.agent.process.signal("CONT");

@@ -102,7 +102,12 @@ impl Drop for Tunnel {
     #[expect(clippy::print_stderr, reason = "a failed test shows what both programs said")]
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("{}{}", self.gateway.tail(), self.agent.tail());
+            let log = self.gateway.process.output();
+            let id = format!("\"{}\"", self.cluster.id);
+            let mine = |line: &&str| line.contains(&id) || !line.contains("\"INFO\"");
+            let lines: Vec<_> = log.lines().filter(mine).collect();
+            let last = &lines[lines.len().saturating_sub(40)..];
+            eprintln!("--- gateway, last lines about {id} ---\n{}\n{}", last.join("\n"), self.agent.tail());
         }
     }
 }

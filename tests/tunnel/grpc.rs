@@ -168,12 +168,25 @@ async fn a_bidirectional_stream_sees_what_happens_while_it_is_open() {
     next(&mut body, &mut read).await;
     put(&tunnel, &client, Form::Host, "second", "other").await;
     assert!(contains(&next(&mut body, &mut read).await, "other"), "a second watch on the same stream");
-    drop(parts); // half-closed: etcd ends the stream, with a status
-    let mut last = None;
-    while let Some(part) = frame(&mut body).await {
-        last = part.unwrap().into_trailers().ok();
-    }
-    assert!(last.expect("trailers").contains_key("grpc-status"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_the_client_half_closes_ends_with_the_servers_status() {
+    let Some(etcd) = Etcd::start().await else { return };
+    let tunnel = etcd.tunnel();
+    let client = H2::connect(&tunnel, Form::Host).await;
+    let (parts, body) = channel();
+    let keep_alive = || Frame::data(message(&[1 << 3, 77])); // a lease that nobody has
+    parts.send(keep_alive()).await.unwrap();
+    let request = call(&tunnel, Form::Host, "/etcdserverpb.Lease/LeaseKeepAlive").body(body).unwrap();
+    let (mut body, mut read) = (client.ok(request).await.into_body(), BytesMut::new());
+    next(&mut body, &mut read).await;
+    parts.send(keep_alive()).await.unwrap();
+    next(&mut body, &mut read).await;
+    drop(parts);
+    let last = frame(&mut body).await.expect("trailers").unwrap().into_trailers().expect("trailers");
+    assert_eq!(last["grpc-status"], "0");
+    assert!(frame(&mut body).await.is_none());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -42,7 +42,14 @@ pub fn channel() -> (mpsc::Sender<Frame<Bytes>>, Payload) {
 
 /// The next part of a body; `None` at its proper end.
 pub async fn frame<B: Body<Data = Bytes> + Unpin>(body: &mut B) -> Option<Result<Frame<Bytes>, B::Error>> {
-    within("more of a body", body.frame()).await
+    loop {
+        let frame = within("more of a body", body.frame()).await;
+        // The end may come as an empty piece.
+        let empty = |frame: &Frame<Bytes>| frame.data_ref().is_some_and(Bytes::is_empty);
+        if !matches!(&frame, Some(Ok(frame)) if empty(frame)) {
+            return frame;
+        }
+    }
 }
 
 /// A whole body and its trailers.

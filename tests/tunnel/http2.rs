@@ -255,3 +255,29 @@ async fn a_client_that_goes_away_with_all_its_streams_frees_the_targets() {
         within("the target's connection to close", target.closed()).await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_length_that_is_not_the_bodys_reaches_no_target_as_a_whole() {
+    let origin = Origin::answering(|head, _| response("200 OK", "", format!("whole {}", head.target()))).await;
+    let tunnel = Tunnel::to(&origin);
+    let client = H2::connect(&tunnel, Form::Host).await;
+    for (length, body) in [("5", "hello and more"), ("5", "hel"), ("0", "hello"), ("5", ""), ("x", "hello"), ("-1", "hello")] {
+        let (parts, payload) = channel();
+        let request = h2client::request(&tunnel, Form::Host, "POST", "/").header("content-length", length);
+        let request = request.body(payload).unwrap();
+        let asking = client.clone();
+        let asked = tokio::spawn(async move {
+            let response = asking.send(request).await?;
+            Ok::<_, hyper::Error>((response.status(), h2client::whole(response.into_body()).await.0))
+        });
+        if !body.is_empty() {
+            drop(parts.send(Frame::data(Bytes::from(body))).await);
+        }
+        drop(parts);
+        if let Ok((status, text)) = asked.await.unwrap() {
+            assert!(status.is_client_error() || status.is_server_error(), "{length} for {body:?}: {status} {text:?}");
+        }
+    }
+    let request = h2client::request(&tunnel, Form::Host, "POST", "/").body(full("x")).unwrap();
+    client.ok(request).await;
+}

@@ -35,6 +35,7 @@ mod drains;
 mod faults;
 mod grpc;
 mod headers;
+mod hostile;
 mod http2;
 mod isolation;
 mod log;

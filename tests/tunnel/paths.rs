@@ -34,7 +34,7 @@ const RESTS: [&str; 26] = [
     "/a|b[c]^d",
     "/%00",
     "/CaSe/%41",
-    "/a?{\"x\":1}",
+    "/a?{x}=[1]|^`",
 ];
 
 /// The request line that the mirror at the target saw.

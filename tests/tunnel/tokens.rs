@@ -213,7 +213,7 @@ async fn no_token_is_ever_in_a_log() {
     let other = Cluster::new();
     tunnel.gateway.agent_token(&other.name, &other.id);
     let foreign = tunnel.gateway.user_token("foreign", "admin", &other.name, "admin");
-    let tokens = [tunnel.token.clone(), agent, foreign, "pipeops_user_nobodys".to_owned()];
+    let tokens = [tunnel.token.clone(), agent, foreign, format!("pipeops_user_nobodys_{}", "z".repeat(60))];
     for token in &tokens {
         for form in FORMS {
             ask(&tunnel, form, Some(&format!("Bearer {token}"))).await;

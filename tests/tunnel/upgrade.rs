@@ -96,9 +96,8 @@ async fn a_failed_upgrade_passes_its_answer_and_closes_both_sides() {
         assert_eq!((answer.status(), answer.text().as_str()), (code, "not today"));
         assert_eq!(answer.head.get("x-why"), Some("because"));
         assert_eq!(client.closed().await, b"", "the client's side after {code}");
-        target.closed().await;
         let pid = tunnel.agent.process.pid();
-        until("the agent to let go", || match sockets_to(pid, origin.addr) {
+        until("the agent to let go of the target", || match sockets_to(pid, origin.addr) {
             0 => Ok(()),
             n => Err(format!("{n} sockets are open")),
         })
