@@ -7,5 +7,6 @@ pub mod config;
 pub mod gateway;
 pub mod http;
 pub mod mux;
+pub mod process;
 pub mod relay;
 pub mod wire;
