@@ -6,6 +6,7 @@
 pub mod args;
 mod backoff;
 mod carrier;
+pub mod cluster;
 pub mod config;
 mod connect;
 mod control;
