@@ -3,6 +3,8 @@
 #[cfg(feature = "agent")]
 pub mod agent;
 pub mod config;
+#[cfg(all(feature = "agent", feature = "gateway"))]
+pub mod dev;
 #[cfg(feature = "gateway")]
 pub mod gateway;
 pub mod http;
