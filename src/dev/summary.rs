@@ -87,25 +87,23 @@ impl Summary {
     /// Each line to paste, after what it shows.
     fn lines(&self) -> Vec<(&'static str, String)> {
         let (demo, path) = (self.url(DEMO), self.path_url(DEMO));
+        let curl = |flags, url: String| format!("{} {}", self.curl(flags), shell::word(&url));
         let mut lines = vec![
             (
                 "the demo service, at the cluster's own host",
-                format!("{} {demo}/", self.curl("")),
+                curl("", format!("{demo}/")),
             ),
             (
                 "the same by the path form, which needs no DNS",
-                format!("{} {path}/", self.curl("")),
+                curl("", format!("{path}/")),
             ),
             (
                 "an event each second, until Ctrl-C",
-                format!("{} {demo}/events", self.curl("-N ")),
+                curl("-N ", format!("{demo}/events")),
             ),
             (
                 "1 GiB, thrown away",
-                format!(
-                    "{} '{demo}/download?bytes=1073741824'",
-                    self.curl("-o /dev/null ")
-                ),
+                curl("-o /dev/null ", format!("{demo}/download?bytes=1073741824")),
             ),
         ];
         if let Kubernetes::Served { kubeconfig, .. } = &self.kubernetes {
