@@ -156,7 +156,11 @@ mod tests {
         let err = ApiError::new(ErrorCode::AgentNotConnected, "no \"agent\" here");
         let headers = response(&err, true, None).into_parts().0.headers;
         assert_eq!(headers[header::WARNING], "299 - \"no \\\"agent\\\" here\"");
-        assert!(!response(&err, false, None).headers().contains_key(header::WARNING));
+        assert!(
+            !response(&err, false, None)
+                .headers()
+                .contains_key(header::WARNING)
+        );
     }
 
     #[test]
