@@ -189,7 +189,9 @@ async fn load(config: &KubernetesConfig) -> Result<Api, String> {
     })
 }
 
-pub(in crate::agent) async fn kube_config(config: &KubernetesConfig) -> Result<kube::Config, String> {
+pub(in crate::agent) async fn kube_config(
+    config: &KubernetesConfig,
+) -> Result<kube::Config, String> {
     let options = KubeConfigOptions {
         context: config.context.clone(),
         ..KubeConfigOptions::default()

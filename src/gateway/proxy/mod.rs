@@ -18,6 +18,7 @@ use super::body::{ResponseBody, SenderSlot, TunnelBody, revoked};
 use super::carrier::Carrier;
 use super::record::{Outcome, Record};
 use super::service::{Client, Refusal};
+use super::store::ClusterRecord;
 use super::worker::Worker;
 use crate::http::body::ExchangeBody;
 use crate::http::exchange::{ExchangeError, Receiver, Sender};
@@ -82,7 +83,7 @@ pub(super) async fn forward(
     };
     let mut record = admitted.record(client, &route, &head);
     let context = response_context(&route, protocol.as_deref());
-    let begun = Begun::begin(worker, admitted.cluster.id.as_str(), &head).await;
+    let begun = Begun::begin(worker, &admitted.cluster, &head).await;
     let begun = begun.map_err(|error| logged(&mut record, error))?;
     let ended = admitted.grant.ended.clone();
     let exchange = Exchange {
@@ -122,7 +123,11 @@ struct Begun {
 }
 
 impl Begun {
-    async fn begin(worker: &Worker, cluster: &str, head: &RequestHead) -> Result<Self, ApiError> {
+    async fn begin(
+        worker: &Worker,
+        cluster: &ClusterRecord,
+        head: &RequestHead,
+    ) -> Result<Self, ApiError> {
         let mut last = None;
         // A carrier that ends between being picked and being written to has seen nothing of it.
         for _ in 0..3 {
@@ -294,6 +299,6 @@ fn unexpected(what: &'static str) -> ApiError {
 /// What admission found out.
 struct Admitted {
     grant: Arc<super::directory::Grant>,
-    cluster: Arc<super::store::ClusterRecord>,
+    cluster: Arc<ClusterRecord>,
     identity: crate::wire::head::Identity,
 }
