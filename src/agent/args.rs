@@ -64,7 +64,7 @@ pub struct AgentArgs {
         hide_env_values = true
     )]
     pub config: Option<PathBuf>,
-    /// The gateway, https://HOST[:PORT]
+    /// The gateway, such as `https://pipeops.example.com`
     #[arg(
         long,
         value_name = "URL",

@@ -107,7 +107,7 @@ pub struct GatewayArgs {
         hide_env_values = true
     )]
     pub listen: Option<SocketAddr>,
-    /// Clusters are at https://tunnel-CLUSTER_ID.DOMAIN [default: pipeops.localhost]
+    /// Clusters have the hosts tunnel-CLUSTER_ID.DOMAIN [default: pipeops.localhost]
     #[arg(
         long,
         value_name = "DOMAIN",
