@@ -197,7 +197,7 @@ impl Exchange {
             let withheld = self.begun.sender.is_some();
             tokio::select! {
                 frame = self.begun.receiver.next() => match frame.map_err(ExchangeError::into_api_error)? {
-                    Some(Frame::Response(head)) => return Ok(*head),
+                    Some(Frame::Response(head)) if is_final(head.status) => return Ok(*head),
                     Some(Frame::Info(head)) if head.status == StatusCode::CONTINUE => {
                         upload.start(self.begun.sender.take());
                     }
@@ -290,6 +290,11 @@ fn response(head: ResponseHead, context: &ResponseContext<'_>) -> Response<Respo
         },
     );
     response
+}
+
+/// Whether a status ends the wait for a response (101 does too).
+fn is_final(status: StatusCode) -> bool {
+    !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS
 }
 
 fn unexpected(what: &'static str) -> ApiError {
