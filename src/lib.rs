@@ -3,9 +3,12 @@
 #[cfg(feature = "agent")]
 pub mod agent;
 pub mod config;
+#[cfg(all(feature = "agent", feature = "gateway"))]
+pub mod dev;
 #[cfg(feature = "gateway")]
 pub mod gateway;
 pub mod http;
 pub mod mux;
+pub mod process;
 pub mod relay;
 pub mod wire;

@@ -3,8 +3,10 @@
 //! Everything but the signals runs on one thread of its own; see `docs/ARCHITECTURE.md`. Called by
 //! the bins; it never calls `gateway`.
 
+pub mod args;
 mod backoff;
 mod carrier;
+pub mod cluster;
 pub mod config;
 mod connect;
 mod control;

@@ -12,7 +12,7 @@ use http_body_util::BodyExt;
 use hyper::body::{Frame as BodyFrame, Incoming};
 use hyper_util::rt::TokioIo;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{interval, timeout};
+use tokio::time::{Instant, interval};
 
 use super::run::Shared;
 use super::target::{Answer, Target};
@@ -24,7 +24,7 @@ use crate::relay::relay;
 use crate::wire::error::{ApiError, ErrorCode};
 use crate::wire::frame::Frame;
 use crate::wire::head::{RequestHead, ResponseHead};
-use crate::wire::limits::MAX_DATA_FRAME;
+use crate::wire::limits::{MAX_DATA_FRAME, UPLOAD_IDLE};
 
 /// How often a stream is looked at whose request body the target does not read: the gateway may
 /// have given it up behind bytes that nobody takes.
@@ -73,6 +73,7 @@ async fn serve(
         sender,
         inbound: Inbound::Lost,
         method: head.method.clone(),
+        received: Meter::default(),
     };
     let served = exchange.run(target, head, receiver).await;
     if let Err(Failure::Told(error)) = &served {
@@ -146,6 +147,41 @@ struct Exchange {
     sender: Sender,
     inbound: Inbound,
     method: Method,
+    /// Bytes of the request's body so far.
+    received: Meter,
+}
+
+/// How long to wait for a response's head. The target's own time begins when it has the whole
+/// request: an upload may take as long as it moves.
+struct Patience {
+    response: Duration,
+    since: Instant,
+    seen: (u64, bool),
+}
+
+impl Patience {
+    fn new(response: Duration) -> Self {
+        Self {
+            response,
+            since: Instant::now(),
+            seen: (0, false),
+        }
+    }
+
+    fn is_over(&mut self, received: u64, inbound: &Inbound) -> bool {
+        let uploading = matches!(inbound, Inbound::Out(_));
+        let now = (received, uploading);
+        if now != self.seen {
+            self.seen = now;
+            self.since = Instant::now();
+        }
+        let limit = if uploading {
+            self.response.max(UPLOAD_IDLE)
+        } else {
+            self.response
+        };
+        self.since.elapsed() >= limit
+    }
 }
 
 impl Exchange {
@@ -156,24 +192,7 @@ impl Exchange {
         receiver: Receiver,
     ) -> Result<(), Failure> {
         let upgrade = head.upgrade.is_some();
-        let body = self.body(&head, receiver);
-        let (interim, mut arrived) = mpsc::channel(INTERIM_QUEUE);
-        let answer = {
-            let mut asked = pin!(timeout(
-                target.response_timeout(),
-                target.send(head, body, interim)
-            ));
-            let mut looks = interval(LOOK);
-            loop {
-                tokio::select! {
-                    biased;
-                    Some(head) = arrived.recv() => self.sender.send(&Frame::Info(Box::new(head))).await?,
-                    answer = &mut asked => break answer.map_err(|_| target.timed_out())??,
-                    () = self.inbound.given_up() => return Err(Failure::Gone),
-                    _ = looks.tick() => if self.sender.is_closed() { return Err(Failure::Gone) },
-                }
-            }
-        };
+        let answer = self.ask(target, head, receiver).await?;
         if answer.response.status() == StatusCode::SWITCHING_PROTOCOLS {
             if !upgrade {
                 return Err(target.broken("it switches protocols unasked").into());
@@ -183,12 +202,42 @@ impl Exchange {
         self.respond(target, answer).await
     }
 
+    /// Sends the request and waits for the response's head.
+    async fn ask(
+        &mut self,
+        target: &Target,
+        head: RequestHead,
+        receiver: Receiver,
+    ) -> Result<Answer, Failure> {
+        let body = self.body(&head, receiver);
+        let (interim, mut arrived) = mpsc::channel(INTERIM_QUEUE);
+        let mut asked = pin!(target.send(head, body, interim));
+        let mut looks = interval(LOOK);
+        let mut patience = Patience::new(target.response_timeout());
+        loop {
+            tokio::select! {
+                biased;
+                Some(head) = arrived.recv() => self.sender.send(&Frame::Info(Box::new(head))).await?,
+                answer = &mut asked => return Ok(answer?),
+                () = self.inbound.given_up() => return Err(Failure::Gone),
+                _ = looks.tick() => {
+                    if self.sender.is_closed() {
+                        return Err(Failure::Gone);
+                    }
+                    if patience.is_over(self.received.get(), &self.inbound) {
+                        return Err(target.timed_out().into());
+                    }
+                }
+            }
+        }
+    }
+
     fn body(&mut self, head: &RequestHead, receiver: Receiver) -> ExchangeBody {
         if head.end {
             self.inbound = Inbound::Held(receiver);
             return ExchangeBody::empty();
         }
-        let (body, returned) = ExchangeBody::new(receiver, &head.headers, Meter::default());
+        let (body, returned) = ExchangeBody::new(receiver, &head.headers, self.received.clone());
         self.inbound = Inbound::Out(returned);
         body
     }

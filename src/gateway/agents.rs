@@ -14,10 +14,12 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::carrier::Carrier;
+use super::store::ClusterRecord;
 use super::tickets::{AgentKey, Tickets};
 use crate::wire::control::{Message, OpenCarrier};
 use crate::wire::error::{ApiError, ErrorCode};
 use crate::wire::limits::{CARRIER_WAIT, RECONNECT_GRACE};
+use crate::wire::token::ClusterName;
 
 /// An agent is asked again for a carrier that has not come after this long.
 const ASK_AGAIN: Duration = Duration::from_secs(3);
@@ -64,8 +66,8 @@ struct Agent {
 
 enum Pick {
     Ready(Rc<Carrier>),
-    Wait(ApiError),
-    Never(ApiError),
+    Wait(Without),
+    Never(Without),
 }
 
 impl Agents {
@@ -187,18 +189,18 @@ impl Agents {
     ///
     /// # Errors
     /// Says whether no agent is connected, or it drains, or no carrier came about.
-    pub(super) async fn carrier(&self, cluster: &str) -> Result<Rc<Carrier>, ApiError> {
+    pub(super) async fn carrier(&self, cluster: &ClusterRecord) -> Result<Rc<Carrier>, ApiError> {
         let deadline = Instant::now() + CARRIER_WAIT;
         loop {
-            let (picked, changed) = self.pick(cluster);
-            let error = match picked {
+            let (picked, changed) = self.pick(cluster.id.as_str());
+            let why = match picked {
                 Pick::Ready(carrier) => return Ok(carrier),
-                Pick::Never(error) => return Err(error),
-                Pick::Wait(error) => error,
+                Pick::Never(why) => return Err(why.into_api_error(&cluster.name)),
+                Pick::Wait(why) => why,
             };
             let now = Instant::now();
             if now >= deadline {
-                return Err(error);
+                return Err(why.into_api_error(&cluster.name));
             }
             // Asks again when the agent let the first time pass.
             let next = deadline.min(now + ASK_AGAIN);
@@ -211,7 +213,7 @@ impl Agents {
         let Some(cluster) = clusters.get_mut(id) else {
             let waits = self.started.elapsed() < RECONNECT_GRACE;
             if !waits {
-                return (Pick::Never(not_connected()), Rc::default());
+                return (Pick::Never(Without::Agent), Rc::default());
             }
             let cluster = Cluster {
                 left: Some(self.started),
@@ -219,7 +221,7 @@ impl Agents {
             };
             let changed = Rc::clone(&cluster.changed);
             clusters.insert(id.to_owned(), cluster);
-            return (Pick::Wait(not_connected()), changed);
+            return (Pick::Wait(Without::Agent), changed);
         };
         let changed = Rc::clone(&cluster.changed);
         if cluster.agents.is_empty() {
@@ -227,7 +229,7 @@ impl Agents {
                 .left
                 .is_some_and(|left| left.elapsed() < RECONNECT_GRACE);
             let pick = if recent { Pick::Wait } else { Pick::Never };
-            return (pick(not_connected()), changed);
+            return (pick(Without::Agent), changed);
         }
         (self.pick_from(&mut cluster.agents), changed)
     }
@@ -244,14 +246,14 @@ impl Agents {
                 .min_by_key(|carrier| carrier.active());
             match least {
                 Some(carrier) if carrier.has_room() => return Pick::Ready(Rc::clone(carrier)),
-                Some(_) if agent.carriers.len() >= MAX_CARRIERS => full = Some(too_many()),
+                Some(_) if agent.carriers.len() >= MAX_CARRIERS => full = Some(Without::Room),
                 _ => self.ask(agent),
             }
         }
         match full {
-            Some(error) => Pick::Never(error),
-            None if willing => Pick::Wait(no_carrier()),
-            None => Pick::Wait(draining()),
+            Some(why) => Pick::Never(why),
+            None if willing => Pick::Wait(Without::Carrier),
+            None => Pick::Wait(Without::Successor),
         }
     }
 
@@ -287,31 +289,49 @@ impl Cluster {
     }
 }
 
-fn not_connected() -> ApiError {
-    ApiError::new(
-        ErrorCode::AgentNotConnected,
-        "no agent of this cluster is connected; check that pipeops-agent runs in the cluster and \
-         can reach the gateway",
-    )
+/// What a request lacks.
+#[derive(Debug, Clone, Copy)]
+enum Without {
+    /// No agent is connected.
+    Agent,
+    /// The only agent drains.
+    Successor,
+    /// An agent is connected and has not opened a carrier.
+    Carrier,
+    /// All carriers are full.
+    Room,
 }
 
-fn draining() -> ApiError {
-    ApiError::new(
-        ErrorCode::AgentDraining,
-        "the cluster's agent is shutting down and no other has taken over yet; try again shortly",
-    )
-}
-
-fn no_carrier() -> ApiError {
-    ApiError::new(
-        ErrorCode::AgentNotConnected,
-        "the cluster's agent is connected but has not opened a data connection; see its log",
-    )
-}
-
-fn too_many() -> ApiError {
-    ApiError::new(
-        ErrorCode::TooManyStreams,
-        "too many requests are under way to this cluster; try again shortly",
-    )
+impl Without {
+    fn into_api_error(self, cluster: &ClusterName) -> ApiError {
+        let (code, message) = match self {
+            Self::Agent => (
+                ErrorCode::AgentNotConnected,
+                format!(
+                    "no agent of cluster '{cluster}' is connected; check that pipeops-agent runs in the cluster and \
+                     can reach the gateway"
+                ),
+            ),
+            Self::Successor => (
+                ErrorCode::AgentDraining,
+                format!(
+                    "the agent of cluster '{cluster}' is shutting down and no other has taken over yet; try again \
+                     shortly"
+                ),
+            ),
+            Self::Carrier => (
+                ErrorCode::AgentNotConnected,
+                format!(
+                    "the agent of cluster '{cluster}' is connected but has not opened a data connection; see its log"
+                ),
+            ),
+            Self::Room => (
+                ErrorCode::TooManyStreams,
+                format!(
+                    "too many requests are under way to cluster '{cluster}'; try again shortly"
+                ),
+            ),
+        };
+        ApiError::new(code, message)
+    }
 }

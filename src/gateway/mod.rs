@@ -6,6 +6,7 @@
 pub mod admin_socket;
 mod agents;
 pub mod api;
+pub mod args;
 mod auth;
 mod body;
 mod carrier;

@@ -89,6 +89,9 @@ pub fn response(
         headers.insert(name, HeaderValue::from_static(value));
     }
     headers.insert(header::CONTENT_LENGTH, length);
+    if kubernetes && let Some(warning) = warning(&err.message) {
+        headers.insert(header::WARNING, warning);
+    }
     if err.code == ErrorCode::Unauthorized {
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
@@ -97,6 +100,13 @@ pub fn response(
         headers.insert(header::ALLOW, allow);
     }
     response
+}
+
+/// The message as a warning (RFC 7234, section 5.5: 299, no agent's name). kubectl prints it, also
+/// where it drops the `Status`: of an error in discovery, its first request, it keeps only the code.
+fn warning(message: &str) -> Option<HeaderValue> {
+    let quoted = message.replace('\\', "\\\\").replace('"', "\\\"");
+    HeaderValue::from_str(&format!("299 - \"{quoted}\"")).ok()
 }
 
 #[cfg(test)]
@@ -139,6 +149,18 @@ mod tests {
             "error": {"code": "AGENT_NOT_CONNECTED", "message": "no agent", "details": {}},
         });
         assert_eq!(parsed(&err, true), expected);
+    }
+
+    #[test]
+    fn kubectl_is_warned_in_words() {
+        let err = ApiError::new(ErrorCode::AgentNotConnected, "no \"agent\" here");
+        let headers = response(&err, true, None).into_parts().0.headers;
+        assert_eq!(headers[header::WARNING], "299 - \"no \\\"agent\\\" here\"");
+        assert!(
+            !response(&err, false, None)
+                .headers()
+                .contains_key(header::WARNING)
+        );
     }
 
     #[test]

@@ -91,6 +91,10 @@ pub const EXPECT_CONTINUE: Duration = Duration::from_secs(1);
 /// A relay of which one side has ended may stay silent this long before it is cut.
 pub const HALF_CLOSED_IDLE: Duration = Duration::from_secs(300);
 
+/// A request's body that moves no byte for this long, before its response has begun, is given up;
+/// long, since a stream of messages may pause.
+pub const UPLOAD_IDLE: Duration = Duration::from_secs(600);
+
 /// Idle connections to one target that the agent keeps.
 pub const MAX_IDLE_ORIGINS: usize = 32;
 

@@ -104,7 +104,9 @@ fn escapes_in_a_query_arrive(env: &'static Env, form: Form) {
 fn kubectl_proxy(env: &'static Env, form: Form) {
     let space = env.namespace("proxy");
     space.admin.apply(&config_map("proxied", "a", "b"));
-    let mut proxy = space.kubectl(Role::Viewer, form).spawn("proxy --port=0");
+    let mut proxy = space
+        .kubectl(Role::Viewer, form)
+        .spawn("proxy --port=0 --append-server-path");
     let serving = proxy.wait_text("Starting to serve on");
     let addr = serving.rsplit(' ').next().unwrap();
     let path = format!("/api/v1/namespaces/{}/configmaps/proxied", space.name);

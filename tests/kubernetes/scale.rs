@@ -70,12 +70,22 @@ async fn watches(env: &'static Env, space: &Space) {
     tokio::time::timeout(BULK_DEADLINE, all_open.wait())
         .await
         .expect("every watch shows what is there");
+    requests_meanwhile(env, &path).await;
+    let seen = tokio::time::timeout(BULK_DEADLINE, async {
+        while let Some(one) = watching.join_next().await {
+            one.expect("a watch sees the marker");
+        }
+    });
+    seen.await.expect("every watch sees the marker");
+}
 
+/// Makes objects and reads them back; the last one is what the watches wait for.
+async fn requests_meanwhile(env: &'static Env, path: &str) {
     let mut editor = env.target(Role::Editor, Form::Path).connect().await;
     let mut viewer = env.target(Role::Viewer, Form::Host).connect().await;
     for n in 0..50 {
         let body = config_map(&format!("other-{n}"), "a", "b").to_string();
-        let (status, answer) = editor.whole(Method::POST, &path, body).await;
+        let (status, answer) = editor.whole(Method::POST, path, body).await;
         assert_eq!(
             status,
             StatusCode::CREATED,
@@ -85,19 +95,8 @@ async fn watches(env: &'static Env, space: &Space) {
         let seen = viewer.get(&format!("{path}/other-{n}")).await;
         assert_eq!(seen["data"]["a"], "b");
     }
-    editor
-        .whole(
-            Method::POST,
-            &path,
-            config_map("marker", "a", "b").to_string(),
-        )
-        .await;
-    let seen = tokio::time::timeout(BULK_DEADLINE, async {
-        while let Some(one) = watching.join_next().await {
-            one.expect("a watch sees the marker");
-        }
-    });
-    seen.await.expect("every watch sees the marker");
+    let marker = config_map("marker", "a", "b").to_string();
+    editor.whole(Method::POST, path, marker).await;
 }
 
 /// Pods that run in name only, made and listed through the tunnel.

@@ -79,14 +79,14 @@ impl Kubernetes {
                 TRY_AGAIN
             };
             if loaded.at.elapsed() < good_for {
-                return loaded.api.clone().map_err(|reason| unusable(&reason));
+                return loaded.api.clone().map_err(|_| unusable());
             }
         }
         let api = load(&self.config).await.map(Rc::new);
         if let Err(reason) = &api {
             tracing::error!(reason, "no usable configuration of the Kubernetes API");
         }
-        let result = api.clone().map_err(|reason| unusable(&reason));
+        let result = api.clone().map_err(|_| unusable());
         self.loaded.replace(Some(Loaded {
             at: Instant::now(),
             api,
@@ -144,7 +144,7 @@ impl Api {
             .map(|mut response| response.headers_mut().remove(AUTHORIZATION))
             .map_err(|error| {
                 tracing::error!(error = %error, "can not get credentials for the Kubernetes API");
-                unusable("the agent can not get its credentials; see its log")
+                unusable()
             })
     }
 }
@@ -189,7 +189,9 @@ async fn load(config: &KubernetesConfig) -> Result<Api, String> {
     })
 }
 
-async fn kube_config(config: &KubernetesConfig) -> Result<kube::Config, String> {
+pub(in crate::agent) async fn kube_config(
+    config: &KubernetesConfig,
+) -> Result<kube::Config, String> {
     let options = KubeConfigOptions {
         context: config.context.clone(),
         ..KubeConfigOptions::default()
@@ -250,9 +252,10 @@ fn impersonation_of_our_own(kube: &kube::Config) -> Result<HeaderMap, String> {
     Ok(fixed)
 }
 
-fn unusable(reason: &str) -> ApiError {
+/// What the client is told; the reason, which names paths and addresses, is in the log.
+fn unusable() -> ApiError {
     ApiError::new(
         ErrorCode::TargetFailed,
-        format!("the agent can not use the cluster's API: {reason}"),
+        "the cluster's agent has no usable configuration or credentials for the Kubernetes API; see its log",
     )
 }

@@ -18,6 +18,8 @@ use super::config::{AgentConfig, ForwardConfig, KUBERNETES, Protocol};
 use crate::http::body::ExchangeBody;
 use crate::wire::error::{ApiError, ErrorCode};
 use crate::wire::head::{RequestHead, ResponseHead};
+pub(super) use kubernetes::kube_config;
+
 use connect::Connector;
 use kubernetes::Kubernetes;
 pub(super) use pool::Lease;

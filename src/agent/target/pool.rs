@@ -41,7 +41,7 @@ impl OriginError {
         let (code, what) = match self {
             Self::Refused(error) => {
                 let why = if error.kind() == io::ErrorKind::ConnectionRefused {
-                    "refuses connections".to_owned()
+                    "refused the connection".to_owned()
                 } else {
                     format!("can not be reached ({})", error.kind())
                 };

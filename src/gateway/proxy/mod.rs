@@ -18,6 +18,7 @@ use super::body::{ResponseBody, SenderSlot, TunnelBody, revoked};
 use super::carrier::Carrier;
 use super::record::{Outcome, Record};
 use super::service::{Client, Refusal};
+use super::store::ClusterRecord;
 use super::worker::Worker;
 use crate::http::body::ExchangeBody;
 use crate::http::exchange::{ExchangeError, Receiver, Sender};
@@ -82,7 +83,7 @@ pub(super) async fn forward(
     };
     let mut record = admitted.record(client, &route, &head);
     let context = response_context(&route, protocol.as_deref());
-    let begun = Begun::begin(worker, admitted.cluster.id.as_str(), &head).await;
+    let begun = Begun::begin(worker, &admitted.cluster, &head).await;
     let begun = begun.map_err(|error| logged(&mut record, error))?;
     let ended = admitted.grant.ended.clone();
     let exchange = Exchange {
@@ -122,7 +123,11 @@ struct Begun {
 }
 
 impl Begun {
-    async fn begin(worker: &Worker, cluster: &str, head: &RequestHead) -> Result<Self, ApiError> {
+    async fn begin(
+        worker: &Worker,
+        cluster: &ClusterRecord,
+        head: &RequestHead,
+    ) -> Result<Self, ApiError> {
         let mut last = None;
         // A carrier that ends between being picked and being written to has seen nothing of it.
         for _ in 0..3 {
@@ -192,7 +197,7 @@ impl Exchange {
             let withheld = self.begun.sender.is_some();
             tokio::select! {
                 frame = self.begun.receiver.next() => match frame.map_err(ExchangeError::into_api_error)? {
-                    Some(Frame::Response(head)) => return Ok(*head),
+                    Some(Frame::Response(head)) if is_final(head.status) => return Ok(*head),
                     Some(Frame::Info(head)) if head.status == StatusCode::CONTINUE => {
                         upload.start(self.begun.sender.take());
                     }
@@ -287,6 +292,11 @@ fn response(head: ResponseHead, context: &ResponseContext<'_>) -> Response<Respo
     response
 }
 
+/// Whether a status ends the wait for a response (101 does too).
+fn is_final(status: StatusCode) -> bool {
+    !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS
+}
+
 fn unexpected(what: &'static str) -> ApiError {
     ExchangeError::from(FrameError::Unexpected(what)).into_api_error()
 }
@@ -294,6 +304,6 @@ fn unexpected(what: &'static str) -> ApiError {
 /// What admission found out.
 struct Admitted {
     grant: Arc<super::directory::Grant>,
-    cluster: Arc<super::store::ClusterRecord>,
+    cluster: Arc<ClusterRecord>,
     identity: crate::wire::head::Identity,
 }

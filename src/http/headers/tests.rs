@@ -1,3 +1,5 @@
+//! The header policy, tried from outside.
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
