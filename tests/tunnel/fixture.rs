@@ -99,7 +99,10 @@ pub struct Tunnel {
 }
 
 impl Drop for Tunnel {
-    #[expect(clippy::print_stderr, reason = "a failed test shows what both programs said")]
+    #[expect(
+        clippy::print_stderr,
+        reason = "a failed test shows what both programs said"
+    )]
     fn drop(&mut self) {
         if std::thread::panicking() {
             let log = self.gateway.process.output();
@@ -107,7 +110,11 @@ impl Drop for Tunnel {
             let mine = |line: &&str| line.contains(&id) || !line.contains("\"INFO\"");
             let lines: Vec<_> = log.lines().filter(mine).collect();
             let last = &lines[lines.len().saturating_sub(40)..];
-            eprintln!("--- gateway, last lines about {id} ---\n{}\n{}", last.join("\n"), self.agent.tail());
+            eprintln!(
+                "--- gateway, last lines about {id} ---\n{}\n{}",
+                last.join("\n"),
+                self.agent.tail()
+            );
         }
     }
 }
@@ -263,7 +270,10 @@ pub async fn until<T>(what: &str, mut probe: impl FnMut() -> Result<T, String>) 
     loop {
         match probe() {
             Ok(value) => return value,
-            Err(last) => assert!(Instant::now() < end, "waited {DEADLINE:?} in vain for {what}: {last}"),
+            Err(last) => assert!(
+                Instant::now() < end,
+                "waited {DEADLINE:?} in vain for {what}: {last}"
+            ),
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -275,10 +285,18 @@ pub fn sockets_to(pid: u32, to: SocketAddr) -> usize {
     let port = format!(":{:04X}", to.port());
     let inodes = table.lines().skip(1).filter_map(|line| {
         let fields: Vec<_> = line.split_whitespace().collect();
-        fields[2].ends_with(&port).then(|| format!("socket:[{}]", fields[9]))
+        fields[2]
+            .ends_with(&port)
+            .then(|| format!("socket:[{}]", fields[9]))
     });
     let inodes: Vec<_> = inodes.collect();
     let open = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
     let links = open.filter_map(|fd| std::fs::read_link(fd.ok()?.path()).ok());
-    links.filter(|link| inodes.iter().any(|inode| link.as_os_str() == inode.as_str())).count()
+    links
+        .filter(|link| {
+            inodes
+                .iter()
+                .any(|inode| link.as_os_str() == inode.as_str())
+        })
+        .count()
 }

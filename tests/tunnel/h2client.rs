@@ -41,7 +41,9 @@ pub fn channel() -> (mpsc::Sender<Frame<Bytes>>, Payload) {
 }
 
 /// The next part of a body; `None` at its proper end.
-pub async fn frame<B: Body<Data = Bytes> + Unpin>(body: &mut B) -> Option<Result<Frame<Bytes>, B::Error>> {
+pub async fn frame<B: Body<Data = Bytes> + Unpin>(
+    body: &mut B,
+) -> Option<Result<Frame<Bytes>, B::Error>> {
     loop {
         let frame = within("more of a body", body.frame()).await;
         // The end may come as an empty piece.
@@ -54,7 +56,9 @@ pub async fn frame<B: Body<Data = Bytes> + Unpin>(body: &mut B) -> Option<Result
 
 /// A whole body and its trailers.
 pub async fn whole(body: Incoming) -> (Bytes, Option<HeaderMap>) {
-    let collected = within("a whole body", body.collect()).await.expect("a body to its end");
+    let collected = within("a whole body", body.collect())
+        .await
+        .expect("a body to its end");
     let trailers = collected.trailers().cloned();
     (collected.to_bytes(), trailers)
 }

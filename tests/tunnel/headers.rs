@@ -13,7 +13,9 @@ use std::fs;
 /// The head that the mirror at the target saw.
 async fn mirrored(answer: Answer) -> Head {
     assert_eq!(answer.status(), 200, "{}", answer.text());
-    Wire::new(std::io::Cursor::new(answer.body.bytes)).head().await
+    Wire::new(std::io::Cursor::new(answer.body.bytes))
+        .head()
+        .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -26,11 +28,20 @@ async fn the_target_is_told_where_its_users_are() {
     for form in FORMS {
         let mut client = tunnel.connect(form).await;
         let head = mirrored(client.ask(tunnel.head(form, "GET", "/x", lies)).await).await;
-        assert_eq!(head.get("x-forwarded-prefix"), Some(tunnel.prefix(form).as_str()));
-        assert_eq!(head.get("x-forwarded-host"), Some(tunnel.host(form).as_str()));
+        assert_eq!(
+            head.get("x-forwarded-prefix"),
+            Some(tunnel.prefix(form).as_str())
+        );
+        assert_eq!(
+            head.get("x-forwarded-host"),
+            Some(tunnel.host(form).as_str())
+        );
         assert_eq!(head.get("x-forwarded-proto"), Some("https"));
         let raw = String::from_utf8(head.raw).unwrap();
-        assert!(!raw.contains("evil") && !raw.contains("6.6.6.6") && !raw.contains("666"), "{raw}");
+        assert!(
+            !raw.contains("evil") && !raw.contains("6.6.6.6") && !raw.contains("666"),
+            "{raw}"
+        );
     }
 }
 
@@ -42,12 +53,20 @@ async fn who_asks_is_not_for_the_client_to_say() {
         Impersonate-Extra-a: secret\r\nX-Remote-User: secret\r\nX-Remote-Group: secret\r\nX-WEBAUTH-USER: secret\r\n\
         Proxy-Authorization: secret\r\nProxy-Connection: secret\r\nX-Pipeops-Role: secret\r\nX_Remote_User: secret\r\n\
         Accept: text/x-kept\r\nCookie: kept=1\r\n";
-    let head = mirrored(tunnel.ask(tunnel.head(Form::Host, "GET", "/", claims)).await).await;
+    let head = mirrored(
+        tunnel
+            .ask(tunnel.head(Form::Host, "GET", "/", claims))
+            .await,
+    )
+    .await;
     let raw = String::from_utf8(head.raw.clone()).unwrap();
     assert!(!raw.contains("secret"), "{raw}");
     assert!(!raw.to_lowercase().contains("authorization"), "{raw}");
     assert!(!origin.saw(&tunnel.token), "the token reached the target");
-    assert_eq!((head.get("accept"), head.get("cookie")), (Some("text/x-kept"), Some("kept=1")));
+    assert_eq!(
+        (head.get("accept"), head.get("cookie")),
+        (Some("text/x-kept"), Some("kept=1"))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -59,7 +78,10 @@ async fn hop_by_hop_headers_stay_on_their_hop() {
     let head = mirrored(tunnel.ask(tunnel.head(Form::Host, "GET", "/", hops)).await).await;
     let raw = String::from_utf8(head.raw.clone()).unwrap();
     assert!(!raw.contains("secret") && !raw.contains("deflate"), "{raw}");
-    assert!(!head.has("keep-alive") && !head.has("x-gone") && !head.has("proxy-connection"), "{raw}");
+    assert!(
+        !head.has("keep-alive") && !head.has("x-gone") && !head.has("proxy-connection"),
+        "{raw}"
+    );
     assert_eq!(head.get("x-kept"), Some("yes"));
     assert_eq!(head.get("upgrade-insecure-requests"), Some("1"));
 }
@@ -70,14 +92,34 @@ async fn a_body_arrives_framed_as_it_was_sent() {
     let tunnel = Tunnel::to(&origin);
     let mut client = tunnel.connect(Form::Host).await;
     let none = mirrored(client.ask(tunnel.get("/none")).await).await;
-    assert!(!none.has("transfer-encoding") && !none.has("content-length"), "{none:?}");
+    assert!(
+        !none.has("transfer-encoding") && !none.has("content-length"),
+        "{none:?}"
+    );
     let sized = mirrored(client.ask(tunnel.post("/sized", "hello")).await).await;
-    assert_eq!((sized.get("content-length"), sized.has("transfer-encoding")), (Some("5"), false));
+    assert_eq!(
+        (sized.get("content-length"), sized.has("transfer-encoding")),
+        (Some("5"), false)
+    );
     let zero = mirrored(client.ask(tunnel.post("/zero", "")).await).await;
-    assert_eq!((zero.get("content-length"), zero.has("transfer-encoding")), (Some("0"), false));
-    let chunked = tunnel.head(Form::Host, "POST", "/chunked", "Transfer-Encoding: chunked\r\n") + "5\r\nhello\r\n0\r\n\r\n";
+    assert_eq!(
+        (zero.get("content-length"), zero.has("transfer-encoding")),
+        (Some("0"), false)
+    );
+    let chunked = tunnel.head(
+        Form::Host,
+        "POST",
+        "/chunked",
+        "Transfer-Encoding: chunked\r\n",
+    ) + "5\r\nhello\r\n0\r\n\r\n";
     let chunked = mirrored(client.ask(chunked).await).await;
-    assert_eq!((chunked.get("transfer-encoding"), chunked.has("content-length")), (Some("chunked"), false));
+    assert_eq!(
+        (
+            chunked.get("transfer-encoding"),
+            chunked.has("content-length")
+        ),
+        (Some("chunked"), false)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -87,13 +129,22 @@ async fn http2_only_headers_are_said_in_http1_words() {
     let client = H2::connect(&tunnel, Form::Host).await;
     let request = h2client::request(&tunnel, Form::Host, "GET", "/x");
     // RFC 9113 section 8.2.3: crumbs of a cookie are one field again in HTTP/1.
-    let request = request.header("cookie", "a=1").header("cookie", "b=2").header("te", "trailers");
+    let request = request
+        .header("cookie", "a=1")
+        .header("cookie", "b=2")
+        .header("te", "trailers");
     let response = client.ok(request.body(empty()).unwrap()).await;
     let (body, _) = h2client::whole(response.into_body()).await;
     let head = Wire::new(std::io::Cursor::new(body.to_vec())).head().await;
-    assert_eq!(head.get("x-forwarded-host"), Some(tunnel.host(Form::Host).as_str()));
+    assert_eq!(
+        head.get("x-forwarded-host"),
+        Some(tunnel.host(Form::Host).as_str())
+    );
     assert_eq!(head.get("cookie"), Some("a=1; b=2"));
-    assert!(!head.has("transfer-encoding") && !head.has("content-length"), "{head:?}");
+    assert!(
+        !head.has("transfer-encoding") && !head.has("content-length"),
+        "{head:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -113,7 +164,10 @@ async fn the_targets_own_credentials_are_added_in_the_cluster() {
         if head.get("authorization") == Some("Bearer second") {
             break;
         }
-        assert!(std::time::Instant::now() < end, "the new credentials are not used: {head:?}");
+        assert!(
+            std::time::Instant::now() < end,
+            "the new credentials are not used: {head:?}"
+        );
         tokio::time::sleep(std::time::Duration::from_millis(200)).await;
     }
 }
@@ -126,7 +180,10 @@ async fn a_request_has_one_id_everywhere() {
     let given = "X-Request-Id: my-id_1.2\r\n";
     let answer = client.ask(tunnel.head(Form::Host, "GET", "/", given)).await;
     assert_eq!(answer.head.get("x-request-id"), Some("my-id_1.2"));
-    assert_eq!(mirrored(answer).await.get("x-request-id"), Some("my-id_1.2"));
+    assert_eq!(
+        mirrored(answer).await.get("x-request-id"),
+        Some("my-id_1.2")
+    );
     let first = client.ask(tunnel.get("/")).await;
     let id = first.head.get("x-request-id").expect("an id").to_owned();
     assert_eq!(mirrored(first).await.get("x-request-id"), Some(id.as_str()));
@@ -134,14 +191,21 @@ async fn a_request_has_one_id_everywhere() {
     assert_ne!(second.head.get("x-request-id"), Some(id.as_str()));
     for bad in ["a b".to_owned(), "x".repeat(500), "\"}{\"".to_owned()] {
         let given = format!("X-Request-Id: {bad}\r\n");
-        let answer = client.ask(tunnel.head(Form::Host, "GET", "/", &given)).await;
+        let answer = client
+            .ask(tunnel.head(Form::Host, "GET", "/", &given))
+            .await;
         assert_ne!(answer.head.get("x-request-id"), Some(bad.as_str()));
-        assert_ne!(mirrored(answer).await.get("x-request-id"), Some(bad.as_str()));
+        assert_ne!(
+            mirrored(answer).await.get("x-request-id"),
+            Some(bad.as_str())
+        );
     }
     for id in ["my-id_1.2", id.as_str()] {
         until("the id in the log", || {
             let log = tunnel.gateway.process.output();
-            let found = log.lines().any(|line| line.contains(&format!("\"request_id\":\"{id}\"")));
+            let found = log
+                .lines()
+                .any(|line| line.contains(&format!("\"request_id\":\"{id}\"")));
             found.then_some(()).ok_or_else(|| id.to_owned())
         })
         .await;
@@ -155,7 +219,10 @@ async fn errors_of_our_own_carry_the_request_id_too() {
     let host = tunnel.host(Form::Host);
     let request = format!("GET /demo/ HTTP/1.1\r\nHost: {host}\r\nX-Request-Id: refused-1\r\n\r\n");
     let answer = tunnel.ask(request).await;
-    assert_eq!((answer.status(), answer.head.get("x-request-id")), (401, Some("refused-1")));
+    assert_eq!(
+        (answer.status(), answer.head.get("x-request-id")),
+        (401, Some("refused-1"))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -163,16 +230,27 @@ async fn a_head_below_the_cap_passes_and_above_it_is_answered_431() {
     let origin = Origin::mirror().await;
     let tunnel = Tunnel::to(&origin);
     for (name, length) in [("one", 60 * 1024), ("many", 1024)] {
-        let fields: String = (0..60 * 1024 / length).map(|n| format!("X-{name}-{n}: {}\r\n", "v".repeat(length - 40))).collect();
-        let answer = tunnel.ask(tunnel.head(Form::Host, "GET", "/", &fields)).await;
+        let fields: String = (0..60 * 1024 / length)
+            .map(|n| format!("X-{name}-{n}: {}\r\n", "v".repeat(length - 40)))
+            .collect();
+        let answer = tunnel
+            .ask(tunnel.head(Form::Host, "GET", "/", &fields))
+            .await;
         assert_eq!(answer.status(), 200, "{name}: {}", answer.text());
-        assert!(answer.text().contains(&"v".repeat(length - 40)), "{name} did not arrive whole");
+        assert!(
+            answer.text().contains(&"v".repeat(length - 40)),
+            "{name} did not arrive whole"
+        );
     }
     for length in [70 * 1024, 120 * 1024, 300 * 1024] {
         let field = format!("X-Long: {}\r\n", "w".repeat(length));
         let mut client = tunnel.connect(Form::Host).await;
         // It may be refused before it is read to its end.
-        drop(client.try_send(tunnel.head(Form::Host, "GET", "/", &field)).await);
+        drop(
+            client
+                .try_send(tunnel.head(Form::Host, "GET", "/", &field))
+                .await,
+        );
         assert_eq!(client.answer("GET").await.status(), 431, "{length}");
     }
     let many: String = (0..400).map(|n| format!("X-{n}: w\r\n")).collect();

@@ -28,7 +28,12 @@ async fn a_hundred_streams_at_once_carry_large_bodies_both_ways() {
             tokio::spawn(async move {
                 let response = client.ok(request).await;
                 let (body, _) = h2client::whole(response.into_body()).await;
-                assert!(body == data, "stream {n}: {} bytes of {}", body.len(), data.len());
+                assert!(
+                    body == data,
+                    "stream {n}: {} bytes of {}",
+                    body.len(),
+                    data.len()
+                );
             })
         })
         .collect();
@@ -44,9 +49,15 @@ async fn a_hundred_streams_are_really_open_at_once() {
     let client = H2::connect(&tunnel, Form::Path).await;
     let asked: Vec<_> = (0..100)
         .map(|n| {
-            let request = h2client::request(&tunnel, Form::Path, "GET", &format!("/{n}")).body(empty()).unwrap();
+            let request = h2client::request(&tunnel, Form::Path, "GET", &format!("/{n}"))
+                .body(empty())
+                .unwrap();
             let client = client.clone();
-            tokio::spawn(async move { h2client::whole(client.ok(request).await.into_body()).await.0 })
+            tokio::spawn(async move {
+                h2client::whole(client.ok(request).await.into_body())
+                    .await
+                    .0
+            })
         })
         .collect();
     let mut held = Vec::new();
@@ -66,16 +77,26 @@ async fn a_hundred_streams_are_really_open_at_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_that_is_not_read_does_not_stall_the_others() {
     let origin = Origin::answering(|head, _| {
-        let size = if head.target() == "/big" { 64 * MIB } else { 3 * MIB };
+        let size = if head.target() == "/big" {
+            64 * MIB
+        } else {
+            3 * MIB
+        };
         response("200 OK", "", Seeded::bytes(7, size))
     })
     .await;
     let tunnel = Tunnel::to(&origin);
     let client = H2::with(&tunnel, Form::Host, |builder| {
-        builder.initial_stream_window_size(64 * 1024).initial_connection_window_size(8 * 1024 * 1024);
+        builder
+            .initial_stream_window_size(64 * 1024)
+            .initial_connection_window_size(8 * 1024 * 1024);
     })
     .await;
-    let get = |rest| h2client::request(&tunnel, Form::Host, "GET", rest).body(empty()).unwrap();
+    let get = |rest| {
+        h2client::request(&tunnel, Form::Host, "GET", rest)
+            .body(empty())
+            .unwrap()
+    };
     let mut stalled = Vec::new();
     for _ in 0..3 {
         let mut body = client.ok(get("/big")).await.into_body();
@@ -91,7 +112,11 @@ async fn a_stream_that_is_not_read_does_not_stall_the_others() {
     while let Some(part) = frame(&mut body).await {
         rest.write_all(&part.unwrap().into_data().unwrap()).unwrap();
     }
-    assert!(rest.len > 60 * MIB, "the stalled stream goes on: {} bytes", rest.len);
+    assert!(
+        rest.len > 60 * MIB,
+        "the stalled stream goes on: {} bytes",
+        rest.len
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -100,7 +125,9 @@ async fn an_upload_that_is_not_taken_does_not_stall_the_others() {
     let tunnel = Tunnel::to(&origin);
     let client = H2::connect(&tunnel, Form::Host).await;
     let (parts, body) = channel();
-    let request = h2client::request(&tunnel, Form::Host, "POST", "/stalls").body(body).unwrap();
+    let request = h2client::request(&tunnel, Form::Host, "POST", "/stalls")
+        .body(body)
+        .unwrap();
     let sending = client.clone();
     let stalled = tokio::spawn(async move { sending.send(request).await });
     let block = Bytes::from(Seeded::bytes(1, MIB));
@@ -109,9 +136,15 @@ async fn an_upload_that_is_not_taken_does_not_stall_the_others() {
     target.head().await;
     let pause = std::time::Duration::from_secs(2);
     let mut sent = 1;
-    while tokio::time::timeout(pause, parts.send(Frame::data(block.clone()))).await.is_ok() {
+    while tokio::time::timeout(pause, parts.send(Frame::data(block.clone())))
+        .await
+        .is_ok()
+    {
         sent += 1;
-        assert!(sent < 64, "{sent} MiB were taken for a target that reads nothing");
+        assert!(
+            sent < 64,
+            "{sent} MiB were taken for a target that reads nothing"
+        );
     }
     for n in 0..20 {
         let request = h2client::request(&tunnel, Form::Host, "POST", "/runs");
@@ -122,7 +155,9 @@ async fn an_upload_that_is_not_taken_does_not_stall_the_others() {
         let head = other.head().await;
         let body = other.request_body(&head).await;
         assert!(body.complete && body.bytes == Seeded::bytes(n, 100_000));
-        other.send(response("200 OK", "Connection: close\r\n", "")).await;
+        other
+            .send(response("200 OK", "Connection: close\r\n", ""))
+            .await;
         asked.await.unwrap();
     }
     stalled.abort();
@@ -135,17 +170,26 @@ async fn trailers_pass_both_ways() {
         let got = format!("{:?} {}", body.trailers, body.complete);
         let fields = "Transfer-Encoding: chunked\r\nTrailer: X-Sum, grpc-status\r\n";
         let trailers = "X-Sum: down\r\ngrpc-status: 0\r\n";
-        format!("HTTP/1.1 200 OK\r\n{fields}\r\n{:x}\r\n{got}\r\n0\r\n{trailers}\r\n", got.len()).into_bytes()
+        format!(
+            "HTTP/1.1 200 OK\r\n{fields}\r\n{:x}\r\n{got}\r\n0\r\n{trailers}\r\n",
+            got.len()
+        )
+        .into_bytes()
     })
     .await;
     let tunnel = Tunnel::to(&origin);
     let client = H2::connect(&tunnel, Form::Host).await;
     let (parts, body) = channel();
-    let request = h2client::request(&tunnel, Form::Host, "POST", "/").header("te", "trailers").header("trailer", "x-sum");
+    let request = h2client::request(&tunnel, Form::Host, "POST", "/")
+        .header("te", "trailers")
+        .header("trailer", "x-sum");
     let asking = client.clone();
     let request = request.body(body).unwrap();
     let asked = tokio::spawn(async move { asking.ok(request).await });
-    parts.send(Frame::data(Bytes::from_static(b"hello"))).await.unwrap();
+    parts
+        .send(Frame::data(Bytes::from_static(b"hello")))
+        .await
+        .unwrap();
     let mut trailers = HeaderMap::new();
     trailers.insert("x-sum", "up".parse().unwrap());
     parts.send(Frame::trailers(trailers)).await.unwrap();
@@ -153,7 +197,10 @@ async fn trailers_pass_both_ways() {
     let (body, trailers) = h2client::whole(asked.await.unwrap().into_body()).await;
     assert_eq!(body, "[(\"x-sum\", \"up\")] true", "what the target saw");
     let trailers = trailers.expect("trailers");
-    assert_eq!((&trailers["x-sum"], &trailers["grpc-status"]), (&"down".parse().unwrap(), &"0".parse().unwrap()));
+    assert_eq!(
+        (&trailers["x-sum"], &trailers["grpc-status"]),
+        (&"down".parse().unwrap(), &"0".parse().unwrap())
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -168,10 +215,15 @@ async fn bodyless_responses_leave_the_stream_and_its_neighbours_well() {
     let tunnel = Tunnel::to(&origin);
     for form in FORMS {
         let client = H2::connect(&tunnel, form).await;
-        for (method, rest, status, length) in
-            [("GET", "/204", 204, 0), ("GET", "/304", 304, 0), ("HEAD", "/head", 200, 0), ("GET", "/", 200, 4)]
-        {
-            let request = h2client::request(&tunnel, form, method, rest).body(empty()).unwrap();
+        for (method, rest, status, length) in [
+            ("GET", "/204", 204, 0),
+            ("GET", "/304", 304, 0),
+            ("HEAD", "/head", 200, 0),
+            ("GET", "/", 200, 4),
+        ] {
+            let request = h2client::request(&tunnel, form, method, rest)
+                .body(empty())
+                .unwrap();
             let response = client.send(request).await.unwrap();
             assert_eq!(response.status(), status, "{method} {rest}");
             if method == "HEAD" {
@@ -219,14 +271,21 @@ async fn a_head_above_the_cap_is_answered_431_and_the_connection_lives() {
         builder.max_send_buf_size(1024 * 1024);
     })
     .await;
-    let request = h2client::request(&tunnel, Form::Host, "GET", "/").header("x-long", "v".repeat(50 * 1024));
+    let request =
+        h2client::request(&tunnel, Form::Host, "GET", "/").header("x-long", "v".repeat(50 * 1024));
     client.ok(request.body(empty()).unwrap()).await;
-    let request = h2client::request(&tunnel, Form::Host, "GET", "/").header("x-long", "w".repeat(70 * 1024));
+    let request =
+        h2client::request(&tunnel, Form::Host, "GET", "/").header("x-long", "w".repeat(70 * 1024));
     match client.send(request.body(empty()).unwrap()).await {
         Ok(response) => assert_eq!(response.status(), 431),
-        Err(error) => assert!(error.is_user() || format!("{error:?}").contains("header"), "{error:?}"),
+        Err(error) => assert!(
+            error.is_user() || format!("{error:?}").contains("header"),
+            "{error:?}"
+        ),
     }
-    let request = h2client::request(&tunnel, Form::Host, "GET", "/").body(empty()).unwrap();
+    let request = h2client::request(&tunnel, Form::Host, "GET", "/")
+        .body(empty())
+        .unwrap();
     client.ok(request).await;
     assert!(!origin.saw("www"));
 }
@@ -238,7 +297,9 @@ async fn a_client_that_goes_away_with_all_its_streams_frees_the_targets() {
     let client = H2::connect(&tunnel, Form::Host).await;
     let asked: Vec<_> = (0..20)
         .map(|n| {
-            let request = h2client::request(&tunnel, Form::Host, "GET", &format!("/{n}")).body(empty()).unwrap();
+            let request = h2client::request(&tunnel, Form::Host, "GET", &format!("/{n}"))
+                .body(empty())
+                .unwrap();
             let client = client.clone();
             tokio::spawn(async move { drop(client.send(request).await) })
         })
@@ -258,26 +319,44 @@ async fn a_client_that_goes_away_with_all_its_streams_frees_the_targets() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_length_that_is_not_the_bodys_reaches_no_target_as_a_whole() {
-    let origin = Origin::answering(|head, _| response("200 OK", "", format!("whole {}", head.target()))).await;
+    let origin =
+        Origin::answering(|head, _| response("200 OK", "", format!("whole {}", head.target())))
+            .await;
     let tunnel = Tunnel::to(&origin);
     let client = H2::connect(&tunnel, Form::Host).await;
-    for (length, body) in [("5", "hello and more"), ("5", "hel"), ("0", "hello"), ("5", ""), ("x", "hello"), ("-1", "hello")] {
+    for (length, body) in [
+        ("5", "hello and more"),
+        ("5", "hel"),
+        ("0", "hello"),
+        ("5", ""),
+        ("x", "hello"),
+        ("-1", "hello"),
+    ] {
         let (parts, payload) = channel();
-        let request = h2client::request(&tunnel, Form::Host, "POST", "/").header("content-length", length);
+        let request =
+            h2client::request(&tunnel, Form::Host, "POST", "/").header("content-length", length);
         let request = request.body(payload).unwrap();
         let asking = client.clone();
         let asked = tokio::spawn(async move {
             let response = asking.send(request).await?;
-            Ok::<_, hyper::Error>((response.status(), h2client::whole(response.into_body()).await.0))
+            Ok::<_, hyper::Error>((
+                response.status(),
+                h2client::whole(response.into_body()).await.0,
+            ))
         });
         if !body.is_empty() {
             drop(parts.send(Frame::data(Bytes::from(body))).await);
         }
         drop(parts);
         if let Ok((status, text)) = asked.await.unwrap() {
-            assert!(status.is_client_error() || status.is_server_error(), "{length} for {body:?}: {status} {text:?}");
+            assert!(
+                status.is_client_error() || status.is_server_error(),
+                "{length} for {body:?}: {status} {text:?}"
+            );
         }
     }
-    let request = h2client::request(&tunnel, Form::Host, "POST", "/").body(full("x")).unwrap();
+    let request = h2client::request(&tunnel, Form::Host, "POST", "/")
+        .body(full("x"))
+        .unwrap();
     client.ok(request).await;
 }

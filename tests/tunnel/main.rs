@@ -23,12 +23,14 @@ mod common;
 
 mod fixture;
 mod h2client;
+mod liar;
 mod origin;
 mod wire;
 
 mod ambiguous;
 mod bodies;
 mod certificates;
+mod connecting;
 mod continues;
 mod cuts;
 mod drains;
@@ -36,6 +38,7 @@ mod faults;
 mod grpc;
 mod headers;
 mod hostile;
+mod hosts;
 mod http2;
 mod isolation;
 mod log;

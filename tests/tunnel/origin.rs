@@ -92,7 +92,8 @@ impl Origin {
 
     /// Answers each request with its own head, byte for byte.
     pub async fn mirror() -> Self {
-        Self::answering(|head, _| response("200 OK", "Content-Type: text/plain\r\n", &head.raw)).await
+        Self::answering(|head, _| response("200 OK", "Content-Type: text/plain\r\n", &head.raw))
+            .await
     }
 
     /// Answers each request with its own body.

@@ -106,10 +106,18 @@ async fn every_method_passes() {
     let origin = Origin::mirror().await;
     let tunnel = Tunnel::to(&origin);
     let mut client = tunnel.connect(Form::Host).await;
-    for method in ["GET", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND", "M-SEARCH", "QUERY"] {
+    for method in [
+        "GET", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND", "M-SEARCH", "QUERY",
+    ] {
         let answer = client.ask(tunnel.head(Form::Host, method, "/x", "")).await;
         assert_eq!(answer.status(), 200, "{method}");
-        assert!(answer.text().starts_with(&format!("{method} /x HTTP/1.1\r\n")), "{}", answer.text());
+        assert!(
+            answer
+                .text()
+                .starts_with(&format!("{method} /x HTTP/1.1\r\n")),
+            "{}",
+            answer.text()
+        );
     }
 }
 
@@ -123,7 +131,11 @@ async fn a_long_target_passes_and_a_longer_one_is_refused() {
     assert_eq!(seen_target(&answer.text()), long);
     let longer = format!("/{}", "b".repeat(63 * 1024));
     let answer = tunnel.ask(tunnel.get(&longer)).await;
-    assert!([400, 414, 431].contains(&answer.status()), "{}", answer.head.first);
+    assert!(
+        [400, 414, 431].contains(&answer.status()),
+        "{}",
+        answer.head.first
+    );
     assert!(!origin.saw("bbbb"));
 }
 
@@ -131,11 +143,15 @@ async fn a_long_target_passes_and_a_longer_one_is_refused() {
 async fn names_that_nobody_has_are_told_apart() {
     let origin = Origin::mirror().await;
     let tunnel = Tunnel::to(&origin);
-    let everything = tunnel.gateway.user_token("all", "viewer", &tunnel.cluster.name, "tunnel:*");
+    let everything = tunnel
+        .gateway
+        .user_token("all", "viewer", &tunnel.cluster.name, "tunnel:*");
     let ask = async |form: Form, path: &str| {
         let host = tunnel.host(form);
         let mut client = tunnel.connect(form).await;
-        let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {everything}\r\n\r\n");
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {everything}\r\n\r\n"
+        );
         let answer = client.ask(request).await;
         (answer.status(), answer.code(), answer.message())
     };
@@ -145,11 +161,18 @@ async fn names_that_nobody_has_are_told_apart() {
         (Form::Path, format!("/v1/clusters/{name}/tunnel/nothing/x")),
     ] {
         let (status, code, message) = ask(form, &path).await;
-        assert_eq!((status, code.as_str()), (404, "SERVICE_UNKNOWN"), "{path}: {message}");
+        assert_eq!(
+            (status, code.as_str()),
+            (404, "SERVICE_UNKNOWN"),
+            "{path}: {message}"
+        );
         assert!(message.contains("nothing"), "{message}");
     }
     let (status, code, _) = ask(Form::Path, "/v1/clusters/nobody/tunnel/demo/x").await;
-    assert!((status, code.as_str()) == (404, "CLUSTER_UNKNOWN") || status == 403, "{status} {code}");
+    assert!(
+        (status, code.as_str()) == (404, "CLUSTER_UNKNOWN") || status == 403,
+        "{status} {code}"
+    );
     for path in ["/", "/v1/nothing", "/v1/clusters", "/v1/clusters/x/y"] {
         let (status, _, message) = ask(Form::Path, path).await;
         assert_eq!(status, 404, "{path}: {message}");

@@ -20,14 +20,34 @@ async fn responses_pass_by_an_allow_list() {
         let mut client = tunnel.connect(form).await;
         let answer = client.ask(tunnel.head(form, "GET", "/", "")).await;
         assert_eq!(answer.body.bytes, b"body");
-        for (name, value) in [("content-type", "text/x-mine"), ("etag", "\"1\""), ("x-custom", "kept"), ("access-control-allow-origin", "*")] {
+        for (name, value) in [
+            ("content-type", "text/x-mine"),
+            ("etag", "\"1\""),
+            ("x-custom", "kept"),
+            ("access-control-allow-origin", "*"),
+        ] {
             assert_eq!(answer.head.get(name), Some(value), "{form:?} {name}");
         }
         for name in [
-            "strict-transport-security", "x-accel-redirect", "x-sendfile", "alt-svc", "clear-site-data", "public-key-pins",
-            "www-authenticate", "refresh", "service-worker-allowed", "proxy-authenticate", "x-hop", "keep-alive", "x-pipeops-role",
+            "strict-transport-security",
+            "x-accel-redirect",
+            "x-sendfile",
+            "alt-svc",
+            "clear-site-data",
+            "public-key-pins",
+            "www-authenticate",
+            "refresh",
+            "service-worker-allowed",
+            "proxy-authenticate",
+            "x-hop",
+            "keep-alive",
+            "x-pipeops-role",
         ] {
-            assert!(!answer.head.has(name), "{form:?}: {name} passed: {:?}", answer.head.fields);
+            assert!(
+                !answer.head.has(name),
+                "{form:?}: {name} passed: {:?}",
+                answer.head.fields
+            );
         }
         assert_ne!(answer.head.get("x-request-id"), Some("forged"));
     }
@@ -47,7 +67,10 @@ async fn cookies_stay_with_the_service_that_set_them() {
         let prefix = tunnel.prefix(form);
         for (cookie, path) in cookies.iter().zip([prefix.clone(), format!("{prefix}/x")]) {
             assert!(!cookie.to_lowercase().contains("domain"), "{cookie}");
-            assert!(cookie.contains(&format!("Path={path}")) && cookie.contains("Secure"), "{form:?}: {cookie}");
+            assert!(
+                cookie.contains(&format!("Path={path}")) && cookie.contains("Secure"),
+                "{form:?}: {cookie}"
+            );
         }
     }
 }
@@ -69,24 +92,46 @@ async fn redirects_stay_within_the_service() {
             ("/login", format!("{prefix}/login")),
             ("/", format!("{prefix}/")),
             ("/a%2Fb?c=/d", format!("{prefix}/a%2Fb?c=/d")),
-            ("https://HOST/login", format!("https://{host}{prefix}/login")),
+            (
+                "https://HOST/login",
+                format!("https://{host}{prefix}/login"),
+            ),
             ("sub/page", "sub/page".to_owned()),
             ("?x=1", "?x=1".to_owned()),
-            ("https://elsewhere.example/login", "https://elsewhere.example/login".to_owned()),
-            ("//elsewhere.example/login", "//elsewhere.example/login".to_owned()),
+            (
+                "https://elsewhere.example/login",
+                "https://elsewhere.example/login".to_owned(),
+            ),
+            (
+                "//elsewhere.example/login",
+                "//elsewhere.example/login".to_owned(),
+            ),
         ] {
-            let answer = client.ask(tunnel.head(form, "GET", &format!("/?to={to}"), "")).await;
-            assert_eq!(answer.head.get("location"), Some(wanted.as_str()), "{form:?} {to}");
+            let answer = client
+                .ask(tunnel.head(form, "GET", &format!("/?to={to}"), ""))
+                .await;
+            assert_eq!(
+                answer.head.get("location"),
+                Some(wanted.as_str()),
+                "{form:?} {to}"
+            );
         }
         let already = format!("{prefix}/login");
-        let answer = client.ask(tunnel.head(form, "GET", &format!("/?to={already}"), "")).await;
-        assert_eq!(answer.head.get("location"), Some(already.as_str()), "a prefix is added once");
+        let answer = client
+            .ask(tunnel.head(form, "GET", &format!("/?to={already}"), ""))
+            .await;
+        assert_eq!(
+            answer.head.get("location"),
+            Some(already.as_str()),
+            "a prefix is added once"
+        );
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_that_knows_its_prefix_redirects_by_itself() {
-    let origin = Origin::answering(|_, _| response("302 Found", "Location: /demo/login\r\n", "")).await;
+    let origin =
+        Origin::answering(|_, _| response("302 Found", "Location: /demo/login\r\n", "")).await;
     let mut service = demo(&origin);
     service["prefix"] = json!("keep");
     let tunnel = Tunnel::with(&[service]);
@@ -97,7 +142,8 @@ async fn a_service_that_knows_its_prefix_redirects_by_itself() {
 #[tokio::test(flavor = "multi_thread")]
 async fn documents_of_a_cluster_do_not_run_in_the_platforms_origin() {
     let fields = "Content-Type: text/html\r\nContent-Security-Policy: default-src *\r\n";
-    let origin = Origin::answering(move |_, _| response("200 OK", fields, "<script></script>")).await;
+    let origin =
+        Origin::answering(move |_, _| response("200 OK", fields, "<script></script>")).await;
     let tunnel = Tunnel::to(&origin);
     let mut client = tunnel.connect(Form::Path).await;
     let answer = client.ask(tunnel.head(Form::Path, "GET", "/", "")).await;
@@ -113,6 +159,12 @@ async fn no_shared_cache_may_keep_a_clusters_answer() {
     let tunnel = Tunnel::to(&origin);
     let answer = tunnel.ask(tunnel.get("/")).await;
     let said = answer.head.get("cache-control").unwrap_or_default();
-    assert!(said.contains("private") && said.contains("max-age=60"), "{said}");
-    assert!(!said.contains("public") && !said.contains("s-maxage"), "{said}");
+    assert!(
+        said.contains("private") && said.contains("max-age=60"),
+        "{said}"
+    );
+    assert!(
+        !said.contains("public") && !said.contains("s-maxage"),
+        "{said}"
+    );
 }

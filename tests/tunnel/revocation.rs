@@ -32,7 +32,9 @@ async fn open(tunnel: &Tunnel, targets: &mut Accepted, form: Form) -> Open {
     socket.send(tunnel.head(form, "GET", "/socket", ASKS)).await;
     let mut target = targets.next().await;
     target.head().await;
-    target.send(format!("HTTP/1.1 101 Switching Protocols\r\n{ASKS}\r\n")).await;
+    target
+        .send(format!("HTTP/1.1 101 Switching Protocols\r\n{ASKS}\r\n"))
+        .await;
     assert_eq!(socket.head().await.status(), 101);
     let socket = (socket, target);
 
@@ -40,19 +42,29 @@ async fn open(tunnel: &Tunnel, targets: &mut Accepted, form: Form) -> Open {
     waiting.send(tunnel.head(form, "GET", "/waiting", "")).await;
     let mut target = targets.next().await;
     target.head().await;
-    Open { events, socket, waiting: (waiting, target) }
+    Open {
+        events,
+        socket,
+        waiting: (waiting, target),
+    }
 }
 
 impl Open {
     /// Waits for the end of everything, on both sides.
     async fn ends(mut self) {
-        let body = self.events.0.to_end().await;
-        assert!(!body.bytes.ends_with(b"0\r\n\r\n"), "an event stream that is cut does not look complete");
+        let body = self.events.0.rest().await;
+        assert!(
+            !body.bytes.ends_with(b"0\r\n\r\n"),
+            "an event stream that is cut does not look complete"
+        );
         self.events.1.closed().await;
         self.socket.0.closed().await;
         self.socket.1.closed().await;
         let answer = self.waiting.0.answer("GET").await;
-        assert_eq!((answer.status(), answer.code().as_str()), (401, "UNAUTHORIZED"));
+        assert_eq!(
+            (answer.status(), answer.code().as_str()),
+            (401, "UNAUTHORIZED")
+        );
         self.waiting.1.closed().await;
     }
 }
@@ -66,7 +78,10 @@ async fn a_revoked_tokens_streams_end_at_both_sides() {
         tunnel.gateway.revoke(&tunnel.subject);
         open.ends().await;
         let answer = tunnel.ask(tunnel.get("/")).await;
-        assert_eq!((answer.status(), answer.code().as_str()), (401, "UNAUTHORIZED"));
+        assert_eq!(
+            (answer.status(), answer.code().as_str()),
+            (401, "UNAUTHORIZED")
+        );
         assert!(answer.message().contains("revoked"), "{}", answer.message());
     }
 }
@@ -76,8 +91,19 @@ async fn an_expired_tokens_streams_end_at_both_sides() {
     let (origin, mut targets) = Origin::accepting().await;
     let mut tunnel = Tunnel::to(&origin);
     tunnel.token = tunnel.gateway.cli(&[
-        "token", "create", "user", "--subject", "brief", "--role", "viewer", "--cluster", &tunnel.cluster.name, "--scope",
-        "tunnel:demo", "--expires", "5s",
+        "token",
+        "create",
+        "user",
+        "--subject",
+        "brief",
+        "--role",
+        "viewer",
+        "--cluster",
+        &tunnel.cluster.name,
+        "--scope",
+        "tunnel:demo",
+        "--expires",
+        "5s",
     ]);
     open(&tunnel, &mut targets, Form::Host).await.ends().await;
 }
@@ -89,7 +115,8 @@ async fn a_download_at_full_speed_ends_with_its_token() {
         let block = block.clone();
         async move {
             conn.head().await;
-            conn.send("HTTP/1.1 200 OK\r\nContent-Length: 1000000000000\r\n\r\n").await;
+            conn.send("HTTP/1.1 200 OK\r\nContent-Length: 1000000000000\r\n\r\n")
+                .await;
             while conn.try_send(&block).await.is_ok() {}
         }
     })
@@ -103,10 +130,17 @@ async fn a_download_at_full_speed_ends_with_its_token() {
     let begun = Instant::now();
     within("the end of the download", async {
         let mut buffer = vec![0; 1024 * 1024];
-        while tokio::io::AsyncReadExt::read(&mut client.io, &mut buffer).await.is_ok_and(|n| n > 0) {}
+        while tokio::io::AsyncReadExt::read(&mut client.io, &mut buffer)
+            .await
+            .is_ok_and(|n| n > 0)
+        {}
     })
     .await;
-    assert!(begun.elapsed() < Duration::from_secs(30), "it ran on for {:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() < Duration::from_secs(30),
+        "it ran on for {:?}",
+        begun.elapsed()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -117,10 +151,18 @@ async fn a_download_that_nobody_reads_ends_with_its_token() {
     client.send(tunnel.get("/")).await;
     let mut target = targets.next().await;
     target.head().await;
-    target.send("HTTP/1.1 200 OK\r\nContent-Length: 1000000000000\r\n\r\n").await;
+    target
+        .send("HTTP/1.1 200 OK\r\nContent-Length: 1000000000000\r\n\r\n")
+        .await;
     let block = vec![b'x'; 1024 * 1024];
     let pause = Duration::from_secs(2);
-    while tokio::time::timeout(pause, tokio::io::AsyncWriteExt::write_all(&mut target.io, &block)).await.is_ok() {}
+    while tokio::time::timeout(
+        pause,
+        tokio::io::AsyncWriteExt::write_all(&mut target.io, &block),
+    )
+    .await
+    .is_ok()
+    {}
     tunnel.gateway.revoke(&tunnel.subject);
     target.closed().await;
     drop(client);
@@ -130,17 +172,25 @@ async fn a_download_that_nobody_reads_ends_with_its_token() {
 async fn http2_streams_end_with_their_token_and_the_connection_lives() {
     let (origin, mut targets) = Origin::accepting().await;
     let tunnel = Tunnel::to(&origin);
-    let other = tunnel.gateway.user_token("other", "viewer", &tunnel.cluster.name, "tunnel:demo");
+    let other = tunnel
+        .gateway
+        .user_token("other", "viewer", &tunnel.cluster.name, "tunnel:demo");
     let client = H2::connect(&tunnel, Form::Host).await;
     let mut bodies = Vec::new();
     for token in [&tunnel.token, &other] {
-        let mut request = h2client::request(&tunnel, Form::Host, "GET", "/").body(empty()).unwrap();
-        request.headers_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
+        let mut request = h2client::request(&tunnel, Form::Host, "GET", "/")
+            .body(empty())
+            .unwrap();
+        request
+            .headers_mut()
+            .insert("authorization", format!("Bearer {token}").parse().unwrap());
         let asking = client.clone();
         let asked = tokio::spawn(async move { asking.ok(request).await });
         let mut target = targets.next().await;
         target.head().await;
-        target.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").await;
+        target
+            .send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+            .await;
         bodies.push((asked.await.unwrap().into_body(), target));
     }
     tunnel.gateway.revoke(&tunnel.subject);
@@ -149,7 +199,12 @@ async fn http2_streams_end_with_their_token_and_the_connection_lives() {
     cut_target.closed().await;
     let (mut kept, mut kept_target) = bodies.remove(0);
     kept_target.send_chunk("still here").await;
-    let data = frame(&mut kept).await.unwrap().unwrap().into_data().unwrap();
+    let data = frame(&mut kept)
+        .await
+        .unwrap()
+        .unwrap()
+        .into_data()
+        .unwrap();
     assert_eq!(data, "still here");
 }
 
@@ -161,18 +216,36 @@ async fn a_revoked_agent_is_disconnected_and_its_streams_end() {
     client.send(tunnel.get("/")).await;
     let mut target = targets.next().await;
     target.head().await;
-    target.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").await;
+    target
+        .send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        .await;
     client.head().await;
-    let listed: serde_json::Value = serde_json::from_str(&tunnel.gateway.cli(&["token", "list", "-o", "json"])).unwrap();
-    let tokens = listed.as_array().or_else(|| listed["tokens"].as_array()).unwrap();
-    let mine = tokens.iter().find(|t| t["kind"] == "agent" && t.to_string().contains(&format!("\"{}\"", tunnel.cluster.id)));
-    tunnel.gateway.cli(&["token", "revoke", mine.expect("the agent's token")["id"].as_str().unwrap()]);
-    let body = client.to_end().await;
+    let listed: serde_json::Value =
+        serde_json::from_str(&tunnel.gateway.cli(&["token", "list", "-o", "json"])).unwrap();
+    let tokens = listed
+        .as_array()
+        .or_else(|| listed["tokens"].as_array())
+        .unwrap();
+    let mine = tokens.iter().find(|t| {
+        t["kind"] == "agent"
+            && t.to_string()
+                .contains(&format!("\"{}\"", tunnel.cluster.id))
+    });
+    tunnel.gateway.cli(&[
+        "token",
+        "revoke",
+        mine.expect("the agent's token")["id"].as_str().unwrap(),
+    ]);
+    let body = client.rest().await;
     assert!(!body.bytes.ends_with(b"0\r\n\r\n"));
     target.closed().await;
     until("the agent to say that it is refused", || {
         let log = tunnel.agent.process.output();
-        if log.contains("agent refused") { Ok(()) } else { Err(tunnel.agent.tail().to_string()) }
+        if log.contains("agent refused") {
+            Ok(())
+        } else {
+            Err(tunnel.agent.tail().to_string())
+        }
     })
     .await;
     tunnel.ask_until(&tunnel.get("/"), 503).await;

@@ -36,7 +36,10 @@ async fn confirmed_events(count: usize) -> Origin {
                 conn.send(format!("HTTP/1.1 200 OK\r\n{fields}\r\n")).await;
                 for n in 0..count {
                     conn.send_chunk(format!("data: {n}\n\n")).await;
-                    within("a confirmation", async { confirmed.lock().await.recv().await }).await;
+                    within("a confirmation", async {
+                        confirmed.lock().await.recv().await
+                    })
+                    .await;
                 }
                 conn.send("0\r\n\r\n").await;
             }
@@ -52,8 +55,13 @@ async fn server_sent_events_arrive_one_by_one() {
     for form in FORMS {
         let mut events = tunnel.connect(form).await;
         let mut other = tunnel.connect(form).await;
-        events.send(tunnel.head(form, "GET", "/events", "Accept: text/event-stream\r\n")).await;
-        assert_eq!(events.head().await.get("content-type"), Some("text/event-stream"));
+        events
+            .send(tunnel.head(form, "GET", "/events", "Accept: text/event-stream\r\n"))
+            .await;
+        assert_eq!(
+            events.head().await.get("content-type"),
+            Some("text/event-stream")
+        );
         for n in 0..50 {
             let event = events.chunk().await.expect("an event");
             assert_eq!(event, format!("data: {n}\n\n").into_bytes());
@@ -69,10 +77,19 @@ async fn server_sent_events_arrive_one_by_one_over_http2() {
     let origin = confirmed_events(50).await;
     let tunnel = Tunnel::to(&origin);
     let client = H2::connect(&tunnel, Form::Host).await;
-    let get = |rest| h2client::request(&tunnel, Form::Host, "GET", rest).body(empty()).unwrap();
+    let get = |rest| {
+        h2client::request(&tunnel, Form::Host, "GET", rest)
+            .body(empty())
+            .unwrap()
+    };
     let mut events = client.ok(get("/events")).await.into_body();
     for n in 0..50 {
-        let event = frame(&mut events).await.expect("an event").unwrap().into_data().unwrap();
+        let event = frame(&mut events)
+            .await
+            .expect("an event")
+            .unwrap()
+            .into_data()
+            .unwrap();
         assert_eq!(event, format!("data: {n}\n\n"));
         assert_eq!(client.send(get("/confirm")).await.unwrap().status(), 204);
     }
@@ -87,7 +104,9 @@ async fn the_head_of_a_response_does_not_wait_for_its_body() {
     client.send(tunnel.get("/watch")).await;
     let mut target = targets.next().await;
     target.head().await;
-    target.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").await;
+    target
+        .send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        .await;
     assert_eq!(client.head().await.status(), 200);
     target.send_chunk("late").await;
     assert_eq!(client.chunk().await.as_deref(), Some(&b"late"[..]));
@@ -99,7 +118,9 @@ async fn an_upload_of_single_bytes_arrives_byte_by_byte() {
         let (origin, mut targets) = Origin::accepting().await;
         let tunnel = Tunnel::to(&origin);
         let mut client = tunnel.connect(Form::Host).await;
-        client.send(tunnel.head(Form::Host, "POST", "/", fields)).await;
+        client
+            .send(tunnel.head(Form::Host, "POST", "/", fields))
+            .await;
         let mut target = targets.next().await;
         let sized = !target.head().await.has("transfer-encoding");
         for n in 0..200_u8 {
@@ -151,11 +172,16 @@ async fn a_target_sends_no_faster_than_its_client_reads() {
         let count = Arc::clone(&count);
         async move {
             if conn.head().await.target() != "/big" {
-                return conn.send(response("200 OK", "Connection: close\r\n", "small")).await;
+                return conn
+                    .send(response("200 OK", "Connection: close\r\n", "small"))
+                    .await;
             }
-            conn.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {BIG}\r\n\r\n")).await;
+            conn.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {BIG}\r\n\r\n"))
+                .await;
             for n in 0..BIG / MIB {
-                tokio::io::AsyncWriteExt::write_all(&mut conn.io, &Seeded::bytes(n, MIB)).await.unwrap();
+                tokio::io::AsyncWriteExt::write_all(&mut conn.io, &Seeded::bytes(n, MIB))
+                    .await
+                    .unwrap();
                 count.fetch_add(MIB, Ordering::SeqCst);
             }
             conn.closed().await;
@@ -167,9 +193,16 @@ async fn a_target_sends_no_faster_than_its_client_reads() {
     client.send(tunnel.get("/big")).await;
     assert_eq!(client.head().await.status(), 200);
     let held = stalled(&sent).await;
-    assert!(held < HELD, "{held} bytes of {BIG} were taken off the target for a client that reads nothing");
+    assert!(
+        held < HELD,
+        "{held} bytes of {BIG} were taken off the target for a client that reads nothing"
+    );
     let other = tunnel.ask(tunnel.get("/small")).await;
-    assert_eq!(other.text(), "small", "a stalled reader holds up nobody else");
+    assert_eq!(
+        other.text(),
+        "small",
+        "a stalled reader holds up nobody else"
+    );
     let mut sum = Sum::default();
     for n in 0..BIG / MIB {
         let part = client.exactly(usize::try_from(MIB).unwrap()).await;
@@ -184,23 +217,35 @@ async fn a_client_sends_no_faster_than_its_target_reads() {
     let (origin, mut targets) = Origin::accepting().await;
     let tunnel = Tunnel::to(&origin);
     let client = tunnel.connect(Form::Host).await;
-    let head = tunnel.head(Form::Host, "POST", "/", &format!("Content-Length: {BIG}\r\n"));
+    let head = tunnel.head(
+        Form::Host,
+        "POST",
+        "/",
+        &format!("Content-Length: {BIG}\r\n"),
+    );
     let sent = Arc::new(AtomicU64::new(0));
     let count = Arc::clone(&sent);
     let upload = tokio::spawn(async move {
         let mut client = client;
         client.send(head).await;
         for n in 0..BIG / MIB {
-            tokio::io::AsyncWriteExt::write_all(&mut client.io, &Seeded::bytes(n, MIB)).await.unwrap();
+            tokio::io::AsyncWriteExt::write_all(&mut client.io, &Seeded::bytes(n, MIB))
+                .await
+                .unwrap();
             count.fetch_add(MIB, Ordering::SeqCst);
         }
-        tokio::io::AsyncWriteExt::flush(&mut client.io).await.unwrap();
+        tokio::io::AsyncWriteExt::flush(&mut client.io)
+            .await
+            .unwrap();
         client.answer("POST").await
     });
     let mut target = targets.next().await;
     target.head().await;
     let held = stalled(&sent).await;
-    assert!(held < HELD, "{held} bytes of {BIG} were taken off the client for a target that reads nothing");
+    assert!(
+        held < HELD,
+        "{held} bytes of {BIG} were taken off the client for a target that reads nothing"
+    );
     for n in 0..BIG / MIB {
         let part = target.exactly(usize::try_from(MIB).unwrap()).await;
         assert!(part == Seeded::bytes(n, MIB), "MiB {n} differs");
@@ -219,7 +264,9 @@ async fn a_quiet_stream_stays_open() {
     client.send(tunnel.get("/watch")).await;
     let mut target = targets.next().await;
     target.head().await;
-    target.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").await;
+    target
+        .send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        .await;
     client.head().await;
     // Longer than every time-out that is not meant for bodies, but for those of a minute.
     tokio::time::sleep(Duration::from_secs(20)).await;
@@ -232,19 +279,29 @@ async fn an_answer_before_the_end_of_the_upload_arrives() {
     let (origin, mut targets) = Origin::accepting().await;
     let tunnel = Tunnel::to(&origin);
     let mut client = tunnel.connect(Form::Host).await;
-    client.send(tunnel.head(Form::Host, "POST", "/", "Content-Length: 1000000\r\n")).await;
+    client
+        .send(tunnel.head(Form::Host, "POST", "/", "Content-Length: 1000000\r\n"))
+        .await;
     client.send("the beginning").await;
     let mut target = targets.next().await;
     target.head().await;
     target.exactly(13).await;
-    target.send(response("413 Content Too Large", "Connection: close\r\n", "too much")).await;
+    target
+        .send(response(
+            "413 Content Too Large",
+            "Connection: close\r\n",
+            "too much",
+        ))
+        .await;
     drop(target);
     let answer = client.answer("POST").await;
     assert_eq!((answer.status(), answer.text().as_str()), (413, "too much"));
     until("the request's end in the log", || {
         let log = tunnel.gateway.process.output();
         let cluster = format!("\"cluster\":\"{}\"", tunnel.cluster.id);
-        let found = log.lines().any(|line| line.contains(&cluster) && line.contains("413"));
+        let found = log
+            .lines()
+            .any(|line| line.contains(&cluster) && line.contains("413"));
         found.then_some(()).ok_or_else(|| "no event".to_owned())
     })
     .await;

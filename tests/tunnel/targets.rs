@@ -19,10 +19,22 @@ use tokio_rustls::TlsAcceptor;
 
 /// An error about `demo` that names the service and not where it is.
 fn assert_fault(answer: &Answer, status: u16, code: &str, addr: SocketAddr) {
-    assert_eq!((answer.status(), answer.code().as_str()), (status, code), "{}", answer.text());
-    assert!(answer.message().contains("demo"), "which service? {}", answer.message());
+    assert_eq!(
+        (answer.status(), answer.code().as_str()),
+        (status, code),
+        "{}",
+        answer.text()
+    );
+    assert!(
+        answer.message().contains("demo"),
+        "which service? {}",
+        answer.message()
+    );
     let text = answer.text();
-    assert!(!text.contains(&addr.port().to_string()) && !text.contains("127.0.0.1"), "an address leaks: {text}");
+    assert!(
+        !text.contains(&addr.port().to_string()) && !text.contains("127.0.0.1"),
+        "an address leaks: {text}"
+    );
 }
 
 fn quick(service: &Value) -> Value {
@@ -45,7 +57,9 @@ async fn a_target_that_is_down_is_said_to_be_down() {
         assert_eq!(answer.head.get("content-type"), Some("application/json"));
     }
     let client = H2::connect(&tunnel, Form::Host).await;
-    let request = h2client::request(&tunnel, Form::Host, "GET", "/").body(empty()).unwrap();
+    let request = h2client::request(&tunnel, Form::Host, "GET", "/")
+        .body(empty())
+        .unwrap();
     assert_eq!(client.send(request).await.unwrap().status(), 502);
 }
 
@@ -62,7 +76,8 @@ async fn a_target_that_comes_back_is_used_again() {
             let (stream, _) = listener.accept().await.unwrap();
             let mut conn = crate::wire::Wire::new(stream);
             conn.head().await;
-            conn.send(response("200 OK", "Connection: close\r\n", "back")).await;
+            conn.send(response("200 OK", "Connection: close\r\n", "back"))
+                .await;
         }
     });
     assert_eq!(tunnel.ask_until(&tunnel.get("/"), 200).await.text(), "back");
@@ -91,7 +106,12 @@ async fn a_target_that_sends_half_a_head_times_out_too() {
     let mut target = targets.next().await;
     target.head().await;
     target.send("HTTP/1.1 200 OK\r\nX-Slow: ").await;
-    assert_fault(&client.answer("GET").await, 504, "TARGET_TIMED_OUT", origin.addr);
+    assert_fault(
+        &client.answer("GET").await,
+        504,
+        "TARGET_TIMED_OUT",
+        origin.addr,
+    );
     target.closed().await;
 }
 
@@ -100,13 +120,19 @@ async fn an_upload_longer_than_the_response_timeout_is_not_cut() {
     let origin = Origin::echo().await;
     let tunnel = Tunnel::with(&[quick(&demo(&origin))]);
     let mut client = tunnel.connect(Form::Host).await;
-    client.send(tunnel.head(Form::Host, "POST", "/", "Content-Length: 5\r\n")).await;
+    client
+        .send(tunnel.head(Form::Host, "POST", "/", "Content-Length: 5\r\n"))
+        .await;
     for byte in *b"hello" {
         tokio::time::sleep(std::time::Duration::from_secs(1)).await;
         client.send([byte]).await;
     }
     let answer = client.answer("POST").await;
-    assert_eq!((answer.status(), answer.text().as_str()), (200, "hello"), "the time counts from the request's end");
+    assert_eq!(
+        (answer.status(), answer.text().as_str()),
+        (200, "hello"),
+        "the time counts from the request's end"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -138,7 +164,11 @@ async fn a_target_that_sends_an_endless_head_is_at_fault() {
     let origin = Origin::raw(|mut conn| async move {
         conn.head().await;
         drop(conn.try_send("HTTP/1.1 200 OK\r\n").await);
-        while conn.try_send(format!("X-More: {}\r\n", "m".repeat(10_000))).await.is_ok() {}
+        while conn
+            .try_send(format!("X-More: {}\r\n", "m".repeat(10_000)))
+            .await
+            .is_ok()
+        {}
     })
     .await;
     let tunnel = Tunnel::to(&origin);
@@ -158,7 +188,11 @@ async fn a_request_that_a_stale_connection_lost_is_sent_again_if_that_is_safe() 
     let mut client = tunnel.connect(Form::Host).await;
     for n in 0..200 {
         let answer = client.ask(tunnel.get("/")).await;
-        assert_eq!((answer.status(), answer.text().as_str()), (200, "once"), "request {n}");
+        assert_eq!(
+            (answer.status(), answer.text().as_str()),
+            (200, "once"),
+            "request {n}"
+        );
     }
 }
 
@@ -194,18 +228,30 @@ fn pki(name: &str) -> Pki {
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
     let key = KeyPair::generate().unwrap();
-    let cert = CertificateParams::new(vec![name.to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
+    let cert = CertificateParams::new(vec![name.to_owned()])
+        .unwrap()
+        .signed_by(&key, &issuer)
+        .unwrap();
     let ca = temp_dir("pki").join("ca.crt");
     fs::write(&ca, issuer.pem()).unwrap();
     let key = PrivateKeyDer::from_pem_slice(key.serialize_pem().as_bytes()).unwrap();
-    Pki { ca, chain: vec![cert.der().clone()], key }
+    Pki {
+        ca,
+        chain: vec![cert.der().clone()],
+        key,
+    }
 }
 
 /// A TLS server that answers each request with its path.
 async fn tls_target(pki: &Pki) -> SocketAddr {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    let config = config.with_no_client_auth().with_single_cert(pki.chain.clone(), pki.key.clone_key()).unwrap();
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap();
+    let config = config
+        .with_no_client_auth()
+        .with_single_cert(pki.chain.clone(), pki.key.clone_key())
+        .unwrap();
     let acceptor = TlsAcceptor::from(Arc::new(config));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
@@ -214,7 +260,9 @@ async fn tls_target(pki: &Pki) -> SocketAddr {
             let (stream, _) = listener.accept().await.unwrap();
             let acceptor = acceptor.clone();
             tokio::spawn(async move {
-                let Ok(tls) = acceptor.accept(stream).await else { return };
+                let Ok(tls) = acceptor.accept(stream).await else {
+                    return;
+                };
                 let mut conn = crate::wire::Wire::new(tls);
                 while let Ok(Some(head)) = conn.try_head().await {
                     conn.send(response("200 OK", "", head.target())).await;
@@ -245,10 +293,18 @@ async fn a_target_with_tls_is_checked_and_used() {
     ] {
         let answer = tunnel.ask(tunnel.get("/secure")).await;
         assert_eq!(answer.status(), 502, "{what}: {}", answer.text());
-        assert!(answer.message().contains("demo"), "{what}: {}", answer.message());
+        assert!(
+            answer.message().contains("demo"),
+            "{what}: {}",
+            answer.message()
+        );
         until("the reason in the agent's log", || {
             let log = tunnel.agent.process.output();
-            if log.to_lowercase().contains("certificate") { Ok(()) } else { Err(tunnel.agent.tail().to_string()) }
+            if log.to_lowercase().contains("certificate") {
+                Ok(())
+            } else {
+                Err(tunnel.agent.tail().to_string())
+            }
         })
         .await;
     }
@@ -259,20 +315,47 @@ async fn a_client_can_not_choose_where_a_request_goes() {
     let (origin, secret) = (Origin::mirror().await, Origin::mirror().await);
     let tunnel = Tunnel::to(&origin);
     let addr = secret.addr;
-    for rest in [format!("/http://{addr}/"), format!("//{addr}/"), format!("/@{addr}/"), format!("?{addr}"), format!("/x?url=http://{addr}/")] {
+    for rest in [
+        format!("/http://{addr}/"),
+        format!("//{addr}/"),
+        format!("/@{addr}/"),
+        format!("?{addr}"),
+        format!("/x?url=http://{addr}/"),
+    ] {
         let answer = tunnel.ask(tunnel.get(&rest)).await;
         assert_eq!(answer.status(), 200);
     }
-    for path in [format!("/demo:{}/", addr.port()), format!("/demo@{addr}/"), format!("/{addr}/"), format!("/demo%00{addr}/")] {
+    for path in [
+        format!("/demo:{}/", addr.port()),
+        format!("/demo@{addr}/"),
+        format!("/{addr}/"),
+        format!("/demo%00{addr}/"),
+    ] {
         let (host, token) = (tunnel.host(Form::Host), &tunnel.token);
-        let answer = tunnel.ask(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n\r\n")).await;
-        assert!([400, 403, 404].contains(&answer.status()), "{path}: {}", answer.head.first);
+        let answer = tunnel
+            .ask(format!(
+                "GET {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n\r\n"
+            ))
+            .await;
+        assert!(
+            [400, 403, 404].contains(&answer.status()),
+            "{path}: {}",
+            answer.head.first
+        );
     }
     for method in ["CONNECT", "TRACE"] {
         let (host, token) = (tunnel.host(Form::Host), &tunnel.token);
-        let target = if method == "CONNECT" { addr.to_string() } else { "/demo/".to_owned() };
+        let target = if method == "CONNECT" {
+            addr.to_string()
+        } else {
+            "/demo/".to_owned()
+        };
         let answer = tunnel.ask(format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n\r\n")).await;
-        assert!(method == "TRACE" || answer.status() >= 400, "{method}: {}", answer.head.first);
+        assert!(
+            method == "TRACE" || answer.status() >= 400,
+            "{method}: {}",
+            answer.head.first
+        );
     }
     secret.assert_untouched("a client's choice");
 }

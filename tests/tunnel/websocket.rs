@@ -31,7 +31,9 @@ type Socket = WebSocketStream<TlsStream<TcpStream>>;
 const SIZE: usize = 16 * 1024 * 1024;
 
 fn config() -> WebSocketConfig {
-    WebSocketConfig::default().max_message_size(Some(2 * SIZE)).max_frame_size(Some(2 * SIZE))
+    WebSocketConfig::default()
+        .max_message_size(Some(2 * SIZE))
+        .max_frame_size(Some(2 * SIZE))
 }
 
 /// What the target saw, message by message; the head of a handshake is a text.
@@ -49,15 +51,28 @@ async fn echo() -> (Origin, Seen) {
         let notes = Arc::clone(&notes);
         async move {
             let (_, stream) = conn.into_parts();
+            #[expect(clippy::result_large_err, reason = "the library's type")]
             let choose = |request: &Request, mut response: Response| {
                 notes.lock().unwrap().push(head(request));
                 if let Some(asked) = request.headers().get("sec-websocket-protocol") {
-                    let first = asked.to_str().unwrap().split(',').next().unwrap().trim().parse().unwrap();
-                    response.headers_mut().insert("sec-websocket-protocol", first);
+                    let first = asked
+                        .to_str()
+                        .unwrap()
+                        .split(',')
+                        .next()
+                        .unwrap()
+                        .trim()
+                        .parse()
+                        .unwrap();
+                    response
+                        .headers_mut()
+                        .insert("sec-websocket-protocol", first);
                 }
                 Ok(response)
             };
-            let mut socket = accept_hdr_async_with_config(stream, choose, Some(config())).await.unwrap();
+            let mut socket = accept_hdr_async_with_config(stream, choose, Some(config()))
+                .await
+                .unwrap();
             while let Some(Ok(message)) = socket.next().await {
                 notes.lock().unwrap().push(message.clone());
                 match &message {
@@ -65,11 +80,15 @@ async fn echo() -> (Origin, Seen) {
                         let mut words = text.splitn(3, ' ').skip(1);
                         let code = words.next().unwrap().parse::<u16>().unwrap();
                         let reason = words.next().unwrap().into();
-                        let frame = CloseFrame { code: CloseCode::from(code), reason };
+                        let frame = CloseFrame {
+                            code: CloseCode::from(code),
+                            reason,
+                        };
                         socket.close(Some(frame)).await.unwrap();
                     }
                     Message::Text(_) | Message::Binary(_) => socket.send(message).await.unwrap(),
-                    _ => {}
+                    Message::Ping(_) | Message::Pong(_) | Message::Close(_) | Message::Frame(_) => {
+                    }
                 }
             }
         }
@@ -78,9 +97,20 @@ async fn echo() -> (Origin, Seen) {
     (origin, seen)
 }
 
-async fn open_with(tunnel: &Tunnel, form: Form, fields: &[(&'static str, String)]) -> (Socket, Response) {
+async fn open_with(
+    tunnel: &Tunnel,
+    form: Form,
+    fields: &[(&'static str, String)],
+) -> (Socket, Response) {
     let name = tunnel.hostname(form);
-    let stream = tls(tunnel.gateway.addr, &tunnel.gateway.ca(), &name, b"http/1.1").await.unwrap();
+    let stream = tls(
+        tunnel.gateway.addr,
+        &tunnel.gateway.ca(),
+        &name,
+        b"http/1.1",
+    )
+    .await
+    .unwrap();
     let url = format!("wss://{}{}/socket", tunnel.host(form), tunnel.prefix(form));
     let mut request = url.into_client_request().unwrap();
     for (name, value) in fields {
@@ -97,7 +127,10 @@ async fn open(tunnel: &Tunnel, form: Form) -> Socket {
 }
 
 async fn next(socket: &mut Socket) -> Message {
-    within("a message", socket.next()).await.expect("a message").expect("a message")
+    within("a message", socket.next())
+        .await
+        .expect("a message")
+        .expect("a message")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -139,16 +172,38 @@ async fn fragments_are_one_message_also_with_a_ping_between_them() {
     let tunnel = Tunnel::to(&origin);
     let mut socket = open(&tunnel, Form::Host).await;
     let part = |text: &'static str, code, last| {
-        Message::Frame(Frame::message(Bytes::from_static(text.as_bytes()), OpCode::Data(code), last))
+        Message::Frame(Frame::message(
+            Bytes::from_static(text.as_bytes()),
+            OpCode::Data(code),
+            last,
+        ))
     };
     socket.send(part("one ", Data::Text, false)).await.unwrap();
-    socket.send(part("two ", Data::Continue, false)).await.unwrap();
-    socket.send(Message::Ping(Bytes::from_static(b"between"))).await.unwrap();
-    socket.send(part("three", Data::Continue, true)).await.unwrap();
-    assert_eq!(next(&mut socket).await, Message::Pong(Bytes::from_static(b"between")));
+    socket
+        .send(part("two ", Data::Continue, false))
+        .await
+        .unwrap();
+    socket
+        .send(Message::Ping(Bytes::from_static(b"between")))
+        .await
+        .unwrap();
+    socket
+        .send(part("three", Data::Continue, true))
+        .await
+        .unwrap();
+    assert_eq!(
+        next(&mut socket).await,
+        Message::Pong(Bytes::from_static(b"between"))
+    );
     assert_eq!(next(&mut socket).await, Message::text("one two three"));
     let seen = seen.lock().unwrap().clone();
-    assert_eq!(seen[1..], [Message::Ping(Bytes::from_static(b"between")), Message::text("one two three")]);
+    assert_eq!(
+        seen[1..],
+        [
+            Message::Ping(Bytes::from_static(b"between")),
+            Message::text("one two three")
+        ]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -157,10 +212,17 @@ async fn pings_and_pongs_are_the_two_ends_own() {
     let tunnel = Tunnel::to(&origin);
     let mut socket = open(&tunnel, Form::Host).await;
     for n in 0..10_u8 {
-        socket.send(Message::Ping(vec![n; 125].into())).await.unwrap();
+        socket
+            .send(Message::Ping(vec![n; 125].into()))
+            .await
+            .unwrap();
         assert_eq!(next(&mut socket).await, Message::Pong(vec![n; 125].into()));
     }
-    assert_eq!(seen.lock().unwrap().len() - 1, 10, "each ping reaches the target, and nothing else");
+    assert_eq!(
+        seen.lock().unwrap().len() - 1,
+        10,
+        "each ping reaches the target, and nothing else"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -169,11 +231,24 @@ async fn a_close_of_the_client_reaches_the_target_with_code_and_reason() {
     let tunnel = Tunnel::to(&origin);
     for code in [1000, 1001, 3000, 4999] {
         let mut socket = open(&tunnel, Form::Host).await;
-        let frame = CloseFrame { code: CloseCode::from(code), reason: "bye now".into() };
+        let frame = CloseFrame {
+            code: CloseCode::from(code),
+            reason: "bye now".into(),
+        };
         socket.close(Some(frame.clone())).await.unwrap();
-        assert_eq!(next(&mut socket).await, Message::Close(Some(frame.clone())), "the target's answer");
-        assert!(within("the end", socket.next()).await.is_none(), "a close in good order");
-        assert_eq!(seen.lock().unwrap().last(), Some(&Message::Close(Some(frame))));
+        assert_eq!(
+            next(&mut socket).await,
+            Message::Close(Some(frame.clone())),
+            "the target's answer"
+        );
+        assert!(
+            within("the end", socket.next()).await.is_none(),
+            "a close in good order"
+        );
+        assert_eq!(
+            seen.lock().unwrap().last(),
+            Some(&Message::Close(Some(frame)))
+        );
     }
 }
 
@@ -183,11 +258,24 @@ async fn a_close_of_the_target_reaches_the_client_with_code_and_reason() {
     let tunnel = Tunnel::to(&origin);
     for code in [1000, 1011, 4000] {
         let mut socket = open(&tunnel, Form::Host).await;
-        socket.send(Message::text(format!("close {code} for today"))).await.unwrap();
-        let frame = CloseFrame { code: CloseCode::from(code), reason: "for today".into() };
+        socket
+            .send(Message::text(format!("close {code} for today")))
+            .await
+            .unwrap();
+        let frame = CloseFrame {
+            code: CloseCode::from(code),
+            reason: "for today".into(),
+        };
         assert_eq!(next(&mut socket).await, Message::Close(Some(frame.clone())));
-        assert!(within("the end", socket.next()).await.is_none(), "a close in good order");
-        assert_eq!(seen.lock().unwrap().last(), Some(&Message::Close(Some(frame))), "the client's answer");
+        assert!(
+            within("the end", socket.next()).await.is_none(),
+            "a close in good order"
+        );
+        assert_eq!(
+            seen.lock().unwrap().last(),
+            Some(&Message::Close(Some(frame))),
+            "the client's answer"
+        );
     }
 }
 
@@ -203,8 +291,12 @@ async fn a_browser_may_send_its_token_as_a_subprotocol_which_the_target_never_se
     let tunnel = Tunnel::to(&origin);
     let bearer = bearer_protocol(&tunnel.token);
     for form in FORMS {
-        for protocols in [format!("{bearer}, chat.v1, other"), format!("chat.v1, {bearer}, other")] {
-            let (mut socket, response) = open_with(&tunnel, form, &[("sec-websocket-protocol", protocols)]).await;
+        for protocols in [
+            format!("{bearer}, chat.v1, other"),
+            format!("chat.v1, {bearer}, other"),
+        ] {
+            let (mut socket, response) =
+                open_with(&tunnel, form, &[("sec-websocket-protocol", protocols)]).await;
             assert_eq!(response.headers()["sec-websocket-protocol"], "chat.v1");
             socket.send(Message::text("hello")).await.unwrap();
             assert_eq!(next(&mut socket).await, Message::text("hello"));
@@ -212,7 +304,10 @@ async fn a_browser_may_send_its_token_as_a_subprotocol_which_the_target_never_se
     }
     let seen = format!("{:?}", seen.lock().unwrap());
     assert_eq!(seen.matches("chat.v1, other").count(), 4, "{seen}");
-    assert!(!seen.contains("bearer") && !seen.contains(&tunnel.token), "{seen}");
+    assert!(
+        !seen.contains("bearer") && !seen.contains(&tunnel.token),
+        "{seen}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -225,7 +320,10 @@ async fn many_sockets_live_side_by_side() {
     }
     for round in 0..5 {
         for (n, socket) in sockets.iter_mut().enumerate() {
-            socket.send(Message::text(format!("{round} {n}"))).await.unwrap();
+            socket
+                .send(Message::text(format!("{round} {n}")))
+                .await
+                .unwrap();
         }
         for (n, socket) in sockets.iter_mut().enumerate() {
             assert_eq!(next(socket).await, Message::text(format!("{round} {n}")));

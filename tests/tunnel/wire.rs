@@ -175,11 +175,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Debug> Wire<S> {
 
     /// Sends one chunk of a chunked body.
     pub async fn send_chunk(&mut self, bytes: impl AsRef<[u8]>) {
-        self.try_send_chunk(bytes).await.expect("the peer takes a chunk");
-    }
-
-    pub async fn try_send_chunk(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
-        self.try_send(chunk(bytes.as_ref())).await
+        self.send(chunk(bytes.as_ref())).await;
     }
 
     /// Reads more; false at the end.
@@ -251,7 +247,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Debug> Wire<S> {
         let size = self.line().await?.ok_or_else(eof)?;
         let size = String::from_utf8_lossy(&size).into_owned();
         let digits = size.split(';').next().unwrap().trim();
-        let size = usize::from_str_radix(digits, 16).unwrap_or_else(|_| panic!("no chunk size: {size:?}"));
+        let size =
+            usize::from_str_radix(digits, 16).unwrap_or_else(|_| panic!("no chunk size: {size:?}"));
         if size == 0 {
             return Ok(None);
         }
@@ -259,7 +256,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Debug> Wire<S> {
         if data.len() < size + 2 {
             return Err(eof());
         }
-        assert!(data.ends_with(b"\r\n"), "a chunk ends with {:?}", &data[size..]);
+        assert!(
+            data.ends_with(b"\r\n"),
+            "a chunk ends with {:?}",
+            &data[size..]
+        );
         data.truncate(size);
         Ok(Some(data))
     }
@@ -311,7 +312,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Debug> Wire<S> {
     }
 
     /// Everything to the end; complete only if that came in good order.
-    pub async fn to_end(&mut self) -> Body {
+    pub async fn rest(&mut self) -> Body {
         let complete = loop {
             match self.more().await {
                 Ok(true) => {}
@@ -345,7 +346,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Debug> Wire<S> {
         } else if let Some(length) = head.length() {
             self.sized(length).await
         } else {
-            self.to_end().await
+            self.rest().await
         }
     }
 
@@ -370,7 +371,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Debug> Wire<S> {
 
     /// Waits until the peer has closed or reset the connection; answers what came before.
     pub async fn closed(&mut self) -> Vec<u8> {
-        self.to_end().await.bytes
+        self.rest().await.bytes
     }
 }
 
@@ -383,7 +384,10 @@ pub fn chunk(bytes: &[u8]) -> Vec<u8> {
 /// A whole response.
 pub fn response(status: &str, fields: &str, body: impl AsRef<[u8]>) -> Vec<u8> {
     let body = body.as_ref();
-    let head = format!("HTTP/1.1 {status}\r\n{fields}Content-Length: {}\r\n\r\n", body.len());
+    let head = format!(
+        "HTTP/1.1 {status}\r\n{fields}Content-Length: {}\r\n\r\n",
+        body.len()
+    );
     [head.as_bytes(), body].concat()
 }
 
