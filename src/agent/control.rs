@@ -19,6 +19,7 @@ use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 use super::carrier;
 use super::dial::DialError;
 use super::run::Shared;
+use crate::http::error::parse;
 use crate::wire::control::{self, Decoded, Drain, Envelope, Heartbeat, Message, Welcome};
 use crate::wire::limits::{
     CONTROL_PING, CONTROL_QUEUE, CONTROL_SILENCE, MAX_CONTROL_MESSAGE, TLS_HANDSHAKE,
@@ -96,8 +97,8 @@ fn refusal(response: &Response<Option<Vec<u8>>>) -> DialError {
     let said = response
         .body()
         .as_deref()
-        .and_then(|body| serde_json::from_slice::<serde_json::Value>(body).ok())
-        .and_then(|body| body.pointer("/error/message")?.as_str().map(str::to_owned));
+        .and_then(parse)
+        .map(|error| error.message);
     let text = format!(
         "{}: {}",
         status.as_u16(),
