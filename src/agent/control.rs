@@ -1,5 +1,6 @@
 //! The control channel as the agent sees it.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -163,8 +164,7 @@ impl Channel {
                 }
                 () = sleep_until(beat) => {
                     beat = Instant::now() + self.heartbeat_wait();
-                    let heartbeat = Heartbeat { status: "healthy".to_owned(), metrics: Default::default() };
-                    if let Err(lost) = self.send(Message::Heartbeat(heartbeat)).await {
+                    if let Err(lost) = self.send(self.heartbeat()).await {
                         return lost;
                     }
                 }
@@ -189,6 +189,18 @@ impl Channel {
                 }
             }
         }
+    }
+
+    fn heartbeat(&self) -> Message {
+        let status = if self.shared.targets.are_usable() {
+            "healthy"
+        } else {
+            "degraded"
+        };
+        Message::Heartbeat(Heartbeat {
+            status: status.to_owned(),
+            metrics: BTreeMap::new(),
+        })
     }
 
     /// The interval that the gateway asked for, and up to a tenth more.
