@@ -162,10 +162,10 @@ impl Session {
         receiver.await.map_err(|_| OpenError::Closed)
     }
 
-    /// Streams open now, idle ones included.
+    /// Streams open now, idle ones included, and those that wait to be.
     #[must_use]
     pub fn live_streams(&self) -> usize {
-        self.inner.live.get()
+        self.inner.live.get() + self.inner.state.borrow().waiting.len()
     }
 
     /// What was moved so far.

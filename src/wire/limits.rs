@@ -91,6 +91,10 @@ pub const EXPECT_CONTINUE: Duration = Duration::from_secs(1);
 /// A relay of which one side has ended may stay silent this long before it is cut.
 pub const HALF_CLOSED_IDLE: Duration = Duration::from_secs(300);
 
+/// How long the gateway waits for a response's head while no byte of the request moves: longer than
+/// any of an agent's own deadlines, for an agent that keeps to none.
+pub const ANSWER: Duration = Duration::from_secs(900);
+
 /// A request's body that moves no byte for this long, before its response has begun, is given up;
 /// long, since a stream of messages may pause.
 pub const UPLOAD_IDLE: Duration = Duration::from_secs(600);

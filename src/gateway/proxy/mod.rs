@@ -27,7 +27,7 @@ use crate::http::path::TunnelPath;
 use crate::wire::error::{ApiError, ErrorCode};
 use crate::wire::frame::{Frame, FrameError};
 use crate::wire::head::{RequestHead, ResponseHead};
-use crate::wire::limits::EXPECT_CONTINUE;
+use crate::wire::limits::{ANSWER, EXPECT_CONTINUE};
 use upload::Upload;
 
 /// How a cluster was named.
@@ -193,6 +193,7 @@ impl Exchange {
     /// Waits for the response's head, and lets the request's body go when it is time.
     async fn response_head(&mut self, upload: &mut Upload) -> Result<ResponseHead, ApiError> {
         let give_in = Instant::now() + EXPECT_CONTINUE;
+        let (mut give_up, mut sent) = (Instant::now() + ANSWER, 0);
         loop {
             let withheld = self.begun.sender.is_some();
             tokio::select! {
@@ -208,6 +209,12 @@ impl Exchange {
                 },
                 error = upload.failed() => return Err(error),
                 () = sleep_until(give_in), if withheld => upload.start(self.begun.sender.take()),
+                () = sleep_until(give_up) => {
+                    if self.record.sent.get() == sent {
+                        return Err(silent_agent());
+                    }
+                    (give_up, sent) = (Instant::now() + ANSWER, self.record.sent.get());
+                }
                 () = self.ended.cancelled() => return Err(revoked().into_api_error()),
             }
         }
@@ -290,6 +297,13 @@ fn response(head: ResponseHead, context: &ResponseContext<'_>) -> Response<Respo
         },
     );
     response
+}
+
+fn silent_agent() -> ApiError {
+    ApiError::new(
+        ErrorCode::TargetTimedOut,
+        format!("the cluster's agent did not answer within {} s", ANSWER.as_secs()),
+    )
 }
 
 /// Whether a status ends the wait for a response (101 does too).
