@@ -306,3 +306,93 @@ async fn an_answer_before_the_end_of_the_upload_arrives() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_an_early_answer_the_rest_of_the_upload_is_nobodys_request() {
+    let origin = Origin::raw(|mut conn| async move {
+        while let Ok(Some(head)) = conn.try_head().await {
+            conn.send(response("200 OK", "", head.target())).await;
+            if !conn.request_body(&head).await.complete {
+                return;
+            }
+        }
+    })
+    .await;
+    let tunnel = Tunnel::to(&origin);
+    let smuggled = tunnel.get("/smuggled").repeat(50);
+    for fields in [
+        format!("Content-Length: {}\r\n", smuggled.len()),
+        "Transfer-Encoding: chunked\r\n".to_owned(),
+    ] {
+        let mut client = tunnel.connect(Form::Host).await;
+        client
+            .send(tunnel.head(Form::Host, "POST", "/early", &fields))
+            .await;
+        assert_eq!(client.answer("POST").await.text(), "/early");
+        let rest = if fields.starts_with('C') {
+            smuggled.clone().into_bytes()
+        } else {
+            [
+                crate::wire::chunk(smuggled.as_bytes()),
+                b"0\r\n\r\n".to_vec(),
+            ]
+            .concat()
+        };
+        // The connection may be closed by now; if not, it is in order.
+        if client.try_send(rest).await.is_ok() && client.try_send(tunnel.get("/next")).await.is_ok()
+        {
+            let next = client.try_head().await.ok().flatten();
+            assert!(
+                next.is_none_or(|head| head.status() == 200),
+                "the next request"
+            );
+        }
+        assert_eq!(tunnel.ask(tunnel.get("/other")).await.text(), "/other");
+    }
+    let seen = String::from_utf8(origin.seen()).unwrap();
+    let smuggled = seen
+        .lines()
+        .filter(|line| line.starts_with("GET /smuggled"));
+    assert_eq!(smuggled.count(), 0, "a body became requests");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_requests_at_once_than_a_carrier_has_room_for_are_served() {
+    const COUNT: usize = 1_500;
+    let (origin, mut targets) = Origin::accepting().await;
+    let tunnel = Tunnel::to(&origin);
+    let mut clients = Vec::new();
+    for _ in 0..COUNT / 250 {
+        clients.push(H2::connect(&tunnel, Form::Host).await);
+    }
+    let asked: Vec<_> = (0..COUNT)
+        .map(|n| {
+            let client = clients[n % clients.len()].clone();
+            let request = h2client::request(&tunnel, Form::Host, "GET", &format!("/{n}"))
+                .body(empty())
+                .unwrap();
+            tokio::spawn(async move {
+                let response = client.send(request).await.expect("a response");
+                let status = response.status();
+                (status, h2client::whole(response.into_body()).await.0)
+            })
+        })
+        .collect();
+    let mut held = Vec::new();
+    while held.len() < COUNT {
+        let mut target = targets.next().await;
+        let head = target.head().await;
+        held.push((target, head));
+    }
+    for (target, head) in &mut held {
+        target
+            .send(response("200 OK", "Connection: close\r\n", head.target()))
+            .await;
+    }
+    for (n, one) in asked.into_iter().enumerate() {
+        assert_eq!(
+            one.await.unwrap(),
+            (http::StatusCode::OK, format!("/{n}").into())
+        );
+    }
+}
