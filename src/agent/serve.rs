@@ -73,6 +73,7 @@ async fn serve(
         sender,
         inbound: Inbound::Lost,
         method: head.method.clone(),
+        upgrade: head.upgrade.is_some(),
         received: Meter::default(),
     };
     let served = exchange.run(target, head, receiver).await;
@@ -147,6 +148,8 @@ struct Exchange {
     sender: Sender,
     inbound: Inbound,
     method: Method,
+    /// The request asks to switch protocols.
+    upgrade: bool,
     /// Bytes of the request's body so far.
     received: Meter,
 }
@@ -191,10 +194,9 @@ impl Exchange {
         head: RequestHead,
         receiver: Receiver,
     ) -> Result<(), Failure> {
-        let upgrade = head.upgrade.is_some();
         let answer = self.ask(target, head, receiver).await?;
         if answer.response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            if !upgrade {
+            if !self.upgrade {
                 return Err(target.broken("it switches protocols unasked").into());
             }
             return self.switch(answer).await;
@@ -261,7 +263,8 @@ impl Exchange {
         {
             self.inbound = Inbound::Held(receiver);
         }
-        if matches!(self.inbound, Inbound::Held(_)) {
+        // After a refused upgrade nobody knows what the target takes the connection for.
+        if !self.upgrade && matches!(self.inbound, Inbound::Held(_)) {
             lease.give_back();
         }
         Ok(())

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use hyper::body::Incoming;
 
 use super::body::ResponseBody;
@@ -17,6 +17,7 @@ use crate::http::framing;
 use crate::http::framing::Heads;
 use crate::http::path::TunnelPath;
 use crate::wire::error::{ApiError, ErrorCode};
+use crate::wire::limits::MAX_TARGET_BYTES;
 
 /// What is known of the client's connection.
 #[derive(Debug)]
@@ -108,6 +109,7 @@ async fn route(
     let authority = authority::of_request(request.uri(), request.headers())?;
     authority::check_sni(&authority, client.sni.as_deref())?;
     let site = worker.shared.hosts.site(authority.host())?;
+    check_length(request.uri())?;
     let target = request
         .uri()
         .path_and_query()
@@ -139,6 +141,22 @@ async fn route(
             }
             api(worker, client, request).map_err(Refusal::from)
         }
+    }
+}
+
+/// Refuses a target above [`MAX_TARGET_BYTES`].
+fn check_length(uri: &Uri) -> Result<(), ApiError> {
+    match uri
+        .path_and_query()
+        .map_or(0, |target| target.as_str().len())
+    {
+        0..=MAX_TARGET_BYTES => Ok(()),
+        length => Err(ApiError::new(
+            ErrorCode::UriTooLong,
+            format!(
+                "the request's path and query have {length} bytes, above the limit of {MAX_TARGET_BYTES}"
+            ),
+        )),
     }
 }
 

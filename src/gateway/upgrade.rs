@@ -4,7 +4,7 @@
 //! that its ticket was issued for.
 
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
@@ -132,13 +132,10 @@ pub(super) async fn run(worker: Rc<Worker>, key: AgentKey, mut io: Box<CarrierIo
         worker = worker.index,
         "carrier up"
     );
-    let mut driver = pin!(driver);
+    // Dropping the driver cuts every stream at once, whatever is still on its way.
     let ended = tokio::select! {
-        ended = driver.as_mut() => ended,
-        () = token_ended.cancelled() => {
-            carrier.session.close();
-            driver.await
-        }
+        ended = driver => ended,
+        () = token_ended.cancelled() => Ok(()),
     };
     worker.agents.lost(&key, &carrier);
     let stats = carrier.session.stats();

@@ -49,6 +49,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Batch<T> {
         ready!(inner.poll_drain(cx))?;
         Pin::new(&mut inner.io).poll_flush(cx)
     }
+
+    /// Closes the carrier, once nothing waits any more.
+    pub(super) fn poll_shutdown_now(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0.borrow_mut().io).poll_shutdown(cx)
+    }
 }
 
 impl<T: AsyncWrite + Unpin> Inner<T> {

@@ -174,7 +174,8 @@ impl Session {
         self.inner.stats.get()
     }
 
-    /// Ends the session: open streams are cut, the carrier is closed.
+    /// Ends the session: what streams have handed over is sent, the carrier is closed, and streams
+    /// that are still open are cut.
     pub fn close(&self) {
         self.inner.state.borrow_mut().closing = true;
         self.inner.wake_driver();
@@ -221,9 +222,6 @@ where
     F: FnMut(Stream),
 {
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), yamux::ConnectionError>> {
-        if self.inner.state.borrow().closing {
-            return self.connection.poll_close(cx);
-        }
         loop {
             self.poll_waiting(cx)?;
             match self.connection.poll_next_inbound(cx) {
@@ -235,8 +233,10 @@ where
                 Poll::Pending => break,
             }
         }
-        if let Poll::Ready(Err(error)) = self.io.poll_flush_now(cx) {
-            return Poll::Ready(Err(error.into()));
+        let flushed = self.io.poll_flush_now(cx)?;
+        if flushed.is_ready() && self.inner.state.borrow().closing {
+            // All that streams had handed over is on its way; their ends follow with the carrier's.
+            return self.io.poll_shutdown_now(cx).map_err(Into::into);
         }
         Poll::Pending
     }

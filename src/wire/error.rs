@@ -30,6 +30,8 @@ pub enum ErrorCode {
     ServiceUnknown,
     /// The path exists and does not take this method. 405.
     MethodNotAllowed,
+    /// The request's target is longer than the limit. 414, RFC 9110 15.5.15.
+    UriTooLong,
     /// The connection's TLS name is not the one that the request asks for. 421, RFC 9110 15.5.20.
     MisdirectedRequest,
     /// A rate limit was met. 429.
@@ -83,7 +85,7 @@ const fn row(
 ///
 /// A wire number is never given to another code, since agents outlive gateways.
 #[rustfmt::skip]
-const ROWS: [Row; 19] = [
+const ROWS: [Row; 20] = [
     row(ErrorCode::InvalidRequest, 2, 400, "INVALID_REQUEST", "BadRequest"),
     row(ErrorCode::Unauthorized, 3, 401, "UNAUTHORIZED", "Unauthorized"),
     row(ErrorCode::Forbidden, 4, 403, "FORBIDDEN", "Forbidden"),
@@ -92,6 +94,7 @@ const ROWS: [Row; 19] = [
     row(ErrorCode::ClusterUnknown, 7, 404, "CLUSTER_UNKNOWN", "NotFound"),
     row(ErrorCode::ServiceUnknown, 8, 404, "SERVICE_UNKNOWN", "NotFound"),
     row(ErrorCode::MethodNotAllowed, 9, 405, "METHOD_NOT_ALLOWED", "MethodNotAllowed"),
+    row(ErrorCode::UriTooLong, 20, 414, "URI_TOO_LONG", "BadRequest"),
     row(ErrorCode::MisdirectedRequest, 10, 421, "MISDIRECTED_REQUEST", "BadRequest"),
     row(ErrorCode::TooManyRequests, 11, 429, "TOO_MANY_REQUESTS", "TooManyRequests"),
     row(ErrorCode::HeadersTooLarge, 12, 431, "HEADERS_TOO_LARGE", "BadRequest"),
@@ -128,7 +131,7 @@ impl ErrorCode {
     /// The `reason` of a Kubernetes `meta/v1` `Status` (`StatusReason` in
     /// `k8s.io/apimachinery/pkg/apis/meta/v1/types.go`), which clients branch on.
     ///
-    /// 421 and 431 have none there; `BadRequest` is what `client-go` treats as the caller's fault.
+    /// 414, 421 and 431 have none there; `BadRequest` is what `client-go` treats as the caller's fault.
     /// `TargetFailed` is not `ServiceUnavailable`, since the target may have acted already.
     pub fn kubernetes_reason(self) -> &'static str {
         self.row().reason
@@ -260,7 +263,7 @@ mod tests {
 
     #[test]
     fn unknown_bytes_read_as_internal() {
-        for byte in [0, 20, 255] {
+        for byte in [0, 21, 255] {
             assert_eq!(ErrorCode::from_u8(byte), ErrorCode::Internal);
         }
         assert_eq!("internal_error".parse::<ErrorCode>(), Err(UnknownErrorCode));

@@ -67,13 +67,6 @@ impl Heads {
             verdicts.violation = violation;
             verdicts.clean
         });
-        // The service never hears of a bad body: the request that it belongs to is already its own.
-        if violation == Some(Violation::Chunked) {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                Violation::Chunked,
-            ));
-        }
         if outstanding > MAX_OUTSTANDING {
             let why = "too many pipelined requests";
             return Err(io::Error::new(io::ErrorKind::InvalidData, why));
@@ -85,13 +78,16 @@ impl Heads {
 /// A server's end of an HTTP/1 connection whose reads pass a [`Scanner`].
 ///
 /// Not for HTTP/2. Reads and writes go through unchanged, vectored writes too. A read fails with
-/// `InvalidData` when a chunked body is malformed or more than [`MAX_OUTSTANDING`] requests wait;
-/// a bad head does not fail it, so that it can be answered.
+/// `InvalidData` behind the last sound byte of a malformed chunked body, so that its request can
+/// still be answered, and when more than [`MAX_OUTSTANDING`] requests wait; a bad head does not
+/// fail it.
 #[derive(Debug)]
 pub struct Guard<T> {
     io: T,
     scanner: Scanner,
     heads: Heads,
+    /// What comes next belongs to a body that two parsers may read differently.
+    bad_body: bool,
 }
 
 impl<T> Guard<T> {
@@ -102,6 +98,7 @@ impl<T> Guard<T> {
             io,
             scanner: Scanner::new(),
             heads: heads.clone(),
+            bad_body: false,
         };
         (guard, heads)
     }
@@ -124,6 +121,9 @@ impl<T: AsyncRead + Unpin> AsyncRead for Guard<T> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if this.bad_body {
+            return Poll::Ready(Err(bad_body()));
+        }
         let before = buf.filled().len();
         ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;
         let fresh = buf.filled().get(before..).unwrap_or_default();
@@ -136,8 +136,20 @@ impl<T: AsyncRead + Unpin> AsyncRead for Guard<T> {
                 buf.set_filled(before);
             })?;
         }
+        if violation == Some(Violation::Chunked) {
+            this.bad_body = true;
+            let sound = this.scanner.sound();
+            buf.set_filled(before + sound);
+            if sound == 0 {
+                return Poll::Ready(Err(bad_body()));
+            }
+        }
         Poll::Ready(Ok(()))
     }
+}
+
+fn bad_body() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, Violation::Chunked)
 }
 
 impl<T: AsyncWrite + Unpin> AsyncWrite for Guard<T> {

@@ -17,6 +17,7 @@ pub struct Scanner {
     name: Prefix,
     value: Prefix,
     clean: u32,
+    sound: usize,
     violation: Option<Violation>,
 }
 
@@ -28,6 +29,7 @@ impl Default for Scanner {
             name: Prefix::default(),
             value: Prefix::default(),
             clean: 0,
+            sound: 0,
             violation: None,
         }
     }
@@ -42,11 +44,20 @@ impl Scanner {
     /// Reads the next bytes of the connection; returns how many clean heads they completed.
     pub fn feed(&mut self, mut bytes: &[u8]) -> u32 {
         self.clean = 0;
+        self.sound = 0;
         while !bytes.is_empty() && self.violation.is_none() && self.state != State::Open {
             let used = self.step(bytes);
             bytes = bytes.get(used..).unwrap_or_default();
+            if self.violation.is_none() {
+                self.sound += used;
+            }
         }
         self.clean
+    }
+
+    /// How many of the bytes of the last [`Scanner::feed`] came before a violation in them.
+    pub fn sound(&self) -> usize {
+        self.sound
     }
 
     /// What was wrong, once something was. It belongs to the first head that was not clean, or to

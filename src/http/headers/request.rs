@@ -1,8 +1,8 @@
 //! Requests: what users may not say, and what the agent says instead.
 
 use http::header::{
-    CONNECTION, HeaderMap, HeaderName, HeaderValue, InvalidHeaderValue, SEC_WEBSOCKET_PROTOCOL, TE,
-    UPGRADE,
+    CONNECTION, COOKIE, HeaderMap, HeaderName, HeaderValue, InvalidHeaderValue,
+    SEC_WEBSOCKET_PROTOCOL, TE, UPGRADE,
 };
 
 use super::bearer::is_bearer_protocol;
@@ -21,7 +21,23 @@ pub fn sanitize_request(headers: &mut HeaderMap, upgrade: Option<&str>) {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
     strip_bearer_protocol(headers);
+    join_cookies(headers);
     set_upgrade(headers, upgrade);
+}
+
+/// Puts the crumbs of a cookie that HTTP/2 may send apart together again (RFC 9113, section 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    if headers.get_all(COOKIE).iter().nth(1).is_none() {
+        return;
+    }
+    let crumbs: Vec<&[u8]> = headers
+        .get_all(COOKIE)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
+    if let Ok(whole) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..])) {
+        headers.insert(COOKIE, whole);
+    }
 }
 
 /// The agent's turn: the same list again, before it adds a target's credentials, so that the
