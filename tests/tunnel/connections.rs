@@ -1,10 +1,14 @@
-//! One connection, many requests.
+//! Many requests: on one connection, and at once.
 
 use crate::{
-    fixture::{Form, Tunnel},
+    common::gateway::Gateway,
+    fixture::{Form, Tunnel, demo},
+    h2client::{self, H2, empty},
     origin::Origin,
     wire::response,
 };
+use std::time::Duration;
+use tokio::time::timeout;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_thousand_requests_pass_on_one_connection() {
@@ -93,4 +97,55 @@ async fn a_client_that_wants_to_close_is_answered_and_closed() {
     assert_eq!((answer.status(), answer.text().as_str()), (200, "bye"));
     let end = client.rest().await;
     assert!(end.complete && end.bytes.is_empty(), "{end:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_requests_at_once_than_a_carrier_has_room_for_are_served() {
+    const COUNT: usize = 1_500;
+    let (origin, mut targets) = Origin::accepting().await;
+    // One worker, so that all of them share its carriers.
+    let gateway = Gateway::start_with(|config| config["threads"] = 1.into());
+    let tunnel = Tunnel::own(gateway, &[demo(&origin)]);
+    let mut clients = Vec::new();
+    for _ in 0..COUNT / 250 {
+        clients.push(H2::connect(&tunnel, Form::Host).await);
+    }
+    let asked: Vec<_> = (0..COUNT)
+        .map(|n| {
+            let client = clients[n % clients.len()].clone();
+            let request = h2client::request(&tunnel, Form::Host, "GET", &format!("/{n}"))
+                .body(empty())
+                .unwrap();
+            tokio::spawn(async move {
+                let response = client.send(request).await.expect("a response");
+                let status = response.status();
+                (status, h2client::whole(response.into_body()).await.0)
+            })
+        })
+        .collect();
+    let mut held = Vec::new();
+    while held.len() < COUNT {
+        let Ok(mut target) = timeout(Duration::from_secs(20), targets.next()).await else {
+            let (early, _): (Vec<_>, Vec<_>) = asked.into_iter().partition(|one| one.is_finished());
+            let (held, count) = (held.len(), early.len());
+            let first = futures_util::future::join_all(early)
+                .await
+                .into_iter()
+                .next();
+            panic!("{held} are at the target, {count} were answered by us: {first:?}");
+        };
+        let head = target.head().await;
+        held.push((target, head));
+    }
+    for (target, head) in &mut held {
+        target
+            .send(response("200 OK", "Connection: close\r\n", head.target()))
+            .await;
+    }
+    for (n, one) in asked.into_iter().enumerate() {
+        assert_eq!(
+            one.await.unwrap(),
+            (http::StatusCode::OK, format!("/{n}").into())
+        );
+    }
 }

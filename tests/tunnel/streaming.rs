@@ -2,7 +2,7 @@
 
 use crate::{
     common::sum::{Seeded, Sum},
-    fixture::{FORMS, Form, Tunnel, until},
+    fixture::{FORMS, Form, Tunnel, demo, until},
     h2client::{self, H2, empty, frame},
     origin::Origin,
     wire::{response, within},
@@ -257,7 +257,7 @@ async fn a_client_sends_no_faster_than_its_target_reads() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_quiet_stream_stays_open() {
     let (origin, mut targets) = Origin::accepting().await;
-    let mut service = crate::fixture::demo(&origin);
+    let mut service = demo(&origin);
     service["response_timeout"] = "1s".into();
     let tunnel = Tunnel::with(&[service]);
     let mut client = tunnel.connect(Form::Host).await;
@@ -354,45 +354,4 @@ async fn after_an_early_answer_the_rest_of_the_upload_is_nobodys_request() {
         .lines()
         .filter(|line| line.starts_with("GET /smuggled"));
     assert_eq!(smuggled.count(), 0, "a body became requests");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn more_requests_at_once_than_a_carrier_has_room_for_are_served() {
-    const COUNT: usize = 1_500;
-    let (origin, mut targets) = Origin::accepting().await;
-    let tunnel = Tunnel::to(&origin);
-    let mut clients = Vec::new();
-    for _ in 0..COUNT / 250 {
-        clients.push(H2::connect(&tunnel, Form::Host).await);
-    }
-    let asked: Vec<_> = (0..COUNT)
-        .map(|n| {
-            let client = clients[n % clients.len()].clone();
-            let request = h2client::request(&tunnel, Form::Host, "GET", &format!("/{n}"))
-                .body(empty())
-                .unwrap();
-            tokio::spawn(async move {
-                let response = client.send(request).await.expect("a response");
-                let status = response.status();
-                (status, h2client::whole(response.into_body()).await.0)
-            })
-        })
-        .collect();
-    let mut held = Vec::new();
-    while held.len() < COUNT {
-        let mut target = targets.next().await;
-        let head = target.head().await;
-        held.push((target, head));
-    }
-    for (target, head) in &mut held {
-        target
-            .send(response("200 OK", "Connection: close\r\n", head.target()))
-            .await;
-    }
-    for (n, one) in asked.into_iter().enumerate() {
-        assert_eq!(
-            one.await.unwrap(),
-            (http::StatusCode::OK, format!("/{n}").into())
-        );
-    }
 }
