@@ -1,5 +1,6 @@
 //! The control channel as the agent sees it.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 use super::carrier;
 use super::dial::DialError;
 use super::run::Shared;
+use crate::http::error::parse;
 use crate::wire::control::{self, Decoded, Drain, Envelope, Heartbeat, Message, Welcome};
 use crate::wire::limits::{
     CONTROL_PING, CONTROL_QUEUE, CONTROL_SILENCE, MAX_CONTROL_MESSAGE, TLS_HANDSHAKE,
@@ -96,8 +98,8 @@ fn refusal(response: &Response<Option<Vec<u8>>>) -> DialError {
     let said = response
         .body()
         .as_deref()
-        .and_then(|body| serde_json::from_slice::<serde_json::Value>(body).ok())
-        .and_then(|body| body.pointer("/error/message")?.as_str().map(str::to_owned));
+        .and_then(parse)
+        .map(|error| error.message);
     let text = format!(
         "{}: {}",
         status.as_u16(),
@@ -162,8 +164,7 @@ impl Channel {
                 }
                 () = sleep_until(beat) => {
                     beat = Instant::now() + self.heartbeat_wait();
-                    let heartbeat = Heartbeat { status: "healthy".to_owned(), metrics: Default::default() };
-                    if let Err(lost) = self.send(Message::Heartbeat(heartbeat)).await {
+                    if let Err(lost) = self.send(self.heartbeat()).await {
                         return lost;
                     }
                 }
@@ -188,6 +189,18 @@ impl Channel {
                 }
             }
         }
+    }
+
+    fn heartbeat(&self) -> Message {
+        let status = if self.shared.targets.are_usable() {
+            "healthy"
+        } else {
+            "degraded"
+        };
+        Message::Heartbeat(Heartbeat {
+            status: status.to_owned(),
+            metrics: BTreeMap::new(),
+        })
     }
 
     /// The interval that the gateway asked for, and up to a tenth more.

@@ -12,15 +12,17 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use thiserror::Error;
 use tokio::net::UnixStream;
 
 use super::admin_socket;
 use super::api::clusters::{self, ClusterList};
 use super::api::tokens::{self, CreateToken, CreatedToken, TokenPage, TokenQuery, TokenSummary};
-use super::api::{ApiError, ErrorBody};
 use super::directory::Directory;
 use super::store::{ClusterRecord, RedbStore, StoreError};
+use crate::http::error::parse;
+use crate::wire::error::ApiError;
 use crate::wire::token::TokenId;
 
 /// Longer than the gateway's own deadline, so that its error arrives instead of ours.
@@ -32,7 +34,7 @@ const MAX_ANSWER_BYTES: usize = 8 << 20;
 #[derive(Debug, Error)]
 pub enum OperatorError {
     /// It is refused, or failed, and the message says why.
-    #[error(transparent)]
+    #[error("{}", said(.0))]
     Refused(#[from] ApiError),
     /// No gateway runs, and its store can't be opened either.
     #[error(transparent)]
@@ -67,6 +69,14 @@ pub enum OperatorError {
         /// What does not fit.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+}
+
+/// An error for a terminal, where the details would be lost: the message and, if there is one, the reason.
+fn said(error: &ApiError) -> String {
+    match error.details.get("reason").and_then(Value::as_str) {
+        Some(reason) => format!("{}: {reason}", error.message),
+        None => error.message.clone(),
+    }
 }
 
 /// A way to do the operator's work.
@@ -211,8 +221,8 @@ impl AdminClient {
         if status.is_success() {
             return serde_json::from_slice(&json).map_err(|e| self.answer(e));
         }
-        let body: ErrorBody = serde_json::from_slice(&json).map_err(|e| self.answer(e))?;
-        Err(ApiError { status, body }.into())
+        let refused = parse(&json).ok_or_else(|| self.answer("not an error of the contract"))?;
+        Err(refused.into())
     }
 
     async fn exchange(

@@ -1,6 +1,7 @@
 //! Tickets by which an agent opens carriers: single use, short-lived, bound to a worker.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
@@ -26,8 +27,14 @@ pub(super) struct Ticket {
 }
 
 /// All tickets that are outstanding.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Tickets(Mutex<HashMap<String, Ticket>>);
+
+impl fmt::Debug for Tickets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tickets").finish_non_exhaustive()
+    }
+}
 
 impl Tickets {
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Ticket>> {

@@ -65,6 +65,25 @@ pub fn body(err: &ApiError, kubernetes: bool) -> Bytes {
     json.map(Bytes::from).unwrap_or_default()
 }
 
+/// Reads the JSON body of an error; `None` for anything else. A code that this version does not
+/// know reads as [`ErrorCode::Internal`].
+#[must_use]
+pub fn parse(body: &[u8]) -> Option<ApiError> {
+    let body: Value = serde_json::from_slice(body).ok()?;
+    let error = body.get("error")?;
+    let code = error
+        .get("code")?
+        .as_str()?
+        .parse()
+        .unwrap_or(ErrorCode::Internal);
+    let details = error.get("details").and_then(Value::as_object).cloned();
+    let message = error.get("message")?.as_str()?;
+    Some(ApiError {
+        details: details.unwrap_or_default(),
+        ..ApiError::new(code, message)
+    })
+}
+
 /// A whole response for an error: status, body and the headers that go with it.
 ///
 /// `allow` is the value of `Allow`, which RFC 9110 section 15.5.6 requires with 405; it is used
@@ -133,6 +152,15 @@ mod tests {
             },
         }});
         assert_eq!(parsed(&err, false), expected);
+    }
+
+    #[test]
+    fn what_is_written_reads_back() {
+        let err = ApiError::new(ErrorCode::Conflict, "taken").with_detail("cluster", "a");
+        for kubernetes in [false, true] {
+            assert_eq!(parse(&body(&err, kubernetes)), Some(err.clone()));
+        }
+        assert_eq!(parse(b"<html>"), None);
     }
 
     #[test]

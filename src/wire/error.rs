@@ -30,6 +30,10 @@ pub enum ErrorCode {
     ServiceUnknown,
     /// The path exists and does not take this method. 405.
     MethodNotAllowed,
+    /// What is asked for contradicts what is there. 409.
+    Conflict,
+    /// The body is larger than the limit. 413, RFC 9110 15.5.14.
+    PayloadTooLarge,
     /// The request's target is longer than the limit. 414, RFC 9110 15.5.15.
     UriTooLong,
     /// The connection's TLS name is not the one that the request asks for. 421, RFC 9110 15.5.20.
@@ -85,7 +89,7 @@ const fn row(
 ///
 /// A wire number is never given to another code, since agents outlive gateways.
 #[rustfmt::skip]
-const ROWS: [Row; 20] = [
+const ROWS: [Row; 22] = [
     row(ErrorCode::InvalidRequest, 2, 400, "INVALID_REQUEST", "BadRequest"),
     row(ErrorCode::Unauthorized, 3, 401, "UNAUTHORIZED", "Unauthorized"),
     row(ErrorCode::Forbidden, 4, 403, "FORBIDDEN", "Forbidden"),
@@ -94,6 +98,8 @@ const ROWS: [Row; 20] = [
     row(ErrorCode::ClusterUnknown, 7, 404, "CLUSTER_UNKNOWN", "NotFound"),
     row(ErrorCode::ServiceUnknown, 8, 404, "SERVICE_UNKNOWN", "NotFound"),
     row(ErrorCode::MethodNotAllowed, 9, 405, "METHOD_NOT_ALLOWED", "MethodNotAllowed"),
+    row(ErrorCode::Conflict, 21, 409, "CONFLICT", "Conflict"),
+    row(ErrorCode::PayloadTooLarge, 22, 413, "PAYLOAD_TOO_LARGE", "RequestEntityTooLarge"),
     row(ErrorCode::UriTooLong, 20, 414, "URI_TOO_LONG", "BadRequest"),
     row(ErrorCode::MisdirectedRequest, 10, 421, "MISDIRECTED_REQUEST", "BadRequest"),
     row(ErrorCode::TooManyRequests, 11, 429, "TOO_MANY_REQUESTS", "TooManyRequests"),
@@ -263,7 +269,7 @@ mod tests {
 
     #[test]
     fn unknown_bytes_read_as_internal() {
-        for byte in [0, 21, 255] {
+        for byte in [0, 23, 255] {
             assert_eq!(ErrorCode::from_u8(byte), ErrorCode::Internal);
         }
         assert_eq!("internal_error".parse::<ErrorCode>(), Err(UnknownErrorCode));

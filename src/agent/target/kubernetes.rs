@@ -94,6 +94,14 @@ impl Kubernetes {
         result
     }
 
+    /// Whether the configuration was usable when it was last looked at.
+    pub(super) fn is_usable(&self) -> bool {
+        self.loaded
+            .borrow()
+            .as_ref()
+            .is_none_or(|loaded| loaded.api.is_ok())
+    }
+
     /// Makes the request: policy first, the user's identity last.
     ///
     /// # Errors

@@ -61,6 +61,14 @@ impl Targets {
         self.0.get(name)
     }
 
+    /// Whether no target is known to be out of use for want of a configuration.
+    pub(super) fn are_usable(&self) -> bool {
+        self.0.values().all(|target| match &target.kind {
+            Kind::Kubernetes(kubernetes) => kubernetes.is_usable(),
+            Kind::Forward(_) => true,
+        })
+    }
+
     /// The names, for an error.
     pub(super) fn names(&self) -> String {
         if self.0.is_empty() {

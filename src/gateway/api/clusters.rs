@@ -8,9 +8,11 @@ use axum::extract::rejection::JsonRejection;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 
-use super::{ApiError, body};
+use super::body;
+use super::error::field;
 use crate::gateway::directory::{Directory, EnsuredCluster};
 use crate::gateway::store::ClusterRecord;
+use crate::wire::error::ApiError;
 
 /// `POST /v1/clusters`: registers a cluster; naming one that exists returns it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,9 +43,9 @@ pub async fn ensure(
     let name = request
         .name
         .parse()
-        .map_err(|e| ApiError::field("cluster_name", "cluster name", &e))?;
+        .map_err(|e| field("cluster_name", "cluster name", &e))?;
     let id = request.id.as_deref().map(str::parse).transpose();
-    let id = id.map_err(|e| ApiError::field("cluster_id", "cluster id", &e))?;
+    let id = id.map_err(|e| field("cluster_id", "cluster id", &e))?;
     Ok(directory.ensure_cluster(name, id).await?)
 }
 

@@ -7,8 +7,6 @@ pub mod clusters;
 mod error;
 pub mod tokens;
 
-pub use error::{ApiError, ErrorBody, ErrorDetail};
-
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +19,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get};
 
 use super::directory::Directory;
+use crate::wire::error::{ApiError, ErrorCode};
 
 /// Bytes of a request body. A token for a thousand named clusters fits.
 pub const MAX_BODY_BYTES: usize = 64 << 10;
@@ -33,8 +32,18 @@ pub fn router(directory: Arc<Directory>) -> Router {
         .route("/v1/tokens", get(tokens::get_all).post(tokens::post))
         .route("/v1/tokens/{id}", delete(tokens::delete))
         .route("/v1/clusters", get(clusters::get_all).post(clusters::post))
-        .fallback(async || ApiError::not_found("no such path: see /v1/tokens and /v1/clusters"))
-        .method_not_allowed_fallback(async || ApiError::method_not_allowed())
+        .fallback(async || {
+            ApiError::new(
+                ErrorCode::NotFound,
+                "no such path: see /v1/tokens and /v1/clusters",
+            )
+        })
+        .method_not_allowed_fallback(async || {
+            ApiError::new(
+                ErrorCode::MethodNotAllowed,
+                "this path does not take this method",
+            )
+        })
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(middleware::from_fn(under_deadline))
         .with_state(directory)
@@ -42,11 +51,14 @@ pub fn router(directory: Arc<Directory>) -> Router {
 
 async fn under_deadline(request: Request, next: Next) -> Response {
     let answer = tokio::time::timeout(REQUEST_DEADLINE, next.run(request)).await;
-    answer.unwrap_or_else(|_| ApiError::deadline().into_response())
+    answer.unwrap_or_else(|_| {
+        let message = "the gateway did not finish in time; whether the change was made is not known: look, then try again";
+        ApiError::new(ErrorCode::Unavailable, message).into_response()
+    })
 }
 
 /// A body that was read, or the contract's error for one that can't be.
 fn body<T>(read: Result<Json<T>, JsonRejection>) -> Result<T, ApiError> {
     read.map(|Json(value)| value)
-        .map_err(|rejection| ApiError::body(rejection.status(), rejection.body_text()))
+        .map_err(|rejection| error::unreadable(rejection.status(), rejection.body_text()))
 }

@@ -14,10 +14,12 @@ use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use jiff::Timestamp;
 
+use super::body;
 use super::clusters::{self, CreateCluster};
-use super::{ApiError, body};
+use super::error::{field, unreadable};
 use crate::gateway::directory::{Directory, NewToken};
 use crate::gateway::store::ClusterAccess;
+use crate::wire::error::ApiError;
 use crate::wire::token::{ClusterName, NameError, Scope, ScopeError, TokenId};
 
 /// Tokens on a page unless asked otherwise.
@@ -79,7 +81,7 @@ async fn resolve(
             let new = NewToken::User {
                 subject: subject
                     .parse()
-                    .map_err(|e: NameError| ApiError::field("subject", "subject", &e))?,
+                    .map_err(|e: NameError| field("subject", "subject", &e))?,
                 role: *role,
                 clusters: access(directory, clusters, *all_clusters)?,
                 scopes: parse_scopes(scopes)?,
@@ -93,12 +95,12 @@ async fn resolve(
 fn access(directory: &Directory, names: &[String], all: bool) -> Result<ClusterAccess, ApiError> {
     match (names, all) {
         ([], true) => Ok(ClusterAccess::All),
-        ([], false) => Err(ApiError::field(
+        ([], false) => Err(field(
             "clusters",
             "clusters",
             &"name at least one, or set all_clusters",
         )),
-        (_, true) => Err(ApiError::field(
+        (_, true) => Err(field(
             "clusters",
             "clusters",
             &"must be empty with all_clusters",
@@ -117,7 +119,7 @@ fn cluster_id(
 ) -> Result<crate::wire::token::ClusterId, ApiError> {
     let name: ClusterName = name
         .parse()
-        .map_err(|e| ApiError::field("cluster_name", "cluster name", &e))?;
+        .map_err(|e| field("cluster_name", "cluster name", &e))?;
     Ok(directory.require_cluster(&name)?.id.clone())
 }
 
@@ -126,7 +128,7 @@ fn parse_scopes(scopes: &[String]) -> Result<Vec<Scope>, ApiError> {
         return Ok(vec![Scope::all_tunnels()]);
     }
     let parsed: Result<_, ScopeError> = scopes.iter().map(|scope| scope.parse()).collect();
-    parsed.map_err(|e| ApiError::field("scopes", "scope", &e))
+    parsed.map_err(|e| field("scopes", "scope", &e))
 }
 
 /// A page of tokens, by id, from after `query.cursor` on.
@@ -173,7 +175,7 @@ pub(super) async fn get_all(
     State(directory): State<Arc<Directory>>,
     query: Result<Query<TokenQuery>, QueryRejection>,
 ) -> Result<Json<TokenPage>, ApiError> {
-    let Query(query) = query.map_err(|e| ApiError::body(e.status(), e.body_text()))?;
+    let Query(query) = query.map_err(|e| unreadable(e.status(), e.body_text()))?;
     Ok(Json(list(&directory, &query)))
 }
 
@@ -181,8 +183,6 @@ pub(super) async fn delete(
     State(directory): State<Arc<Directory>>,
     Path(id): Path<String>,
 ) -> Result<Json<TokenSummary>, ApiError> {
-    let id = id
-        .parse()
-        .map_err(|e| ApiError::field("id", "token id", &e))?;
+    let id = id.parse().map_err(|e| field("id", "token id", &e))?;
     Ok(Json(revoke(&directory, id).await?))
 }
