@@ -344,3 +344,43 @@ async fn a_clean_request_before_a_bad_one_is_answered_and_the_bad_one_refused() 
     assert!(client.closed().await.is_empty());
     assert!(!origin.saw("/bad"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lengths_at_the_edge_of_what_can_be_counted_are_refused() {
+    let origin = Origin::echo().await;
+    let tunnel = Tunnel::to(&origin);
+    for length in [
+        "18446744073709551615",
+        "18446744073709551614",
+        "18446744073709551613",
+        "9223372036854775808",
+    ] {
+        let fields = format!("Content-Length: {length}\r\n");
+        let mut client = tunnel.connect(Form::Host).await;
+        client
+            .send(tunnel.head(Form::Host, "POST", "/", &fields) + "x")
+            .await;
+        // One that can be counted is a body that has not ended.
+        let answer =
+            tokio::time::timeout(std::time::Duration::from_secs(3), client.try_head()).await;
+        if let Ok(Ok(Some(head))) = answer {
+            assert!(
+                (400..500).contains(&head.status()),
+                "{length}: {}",
+                head.first
+            );
+        }
+    }
+    let log = [
+        tunnel.gateway.process.output(),
+        tunnel.agent.process.output(),
+    ]
+    .concat();
+    assert!(
+        !log.contains("panicked"),
+        "{}{}",
+        tunnel.gateway.tail(),
+        tunnel.agent.tail()
+    );
+    assert_eq!(tunnel.ask(tunnel.post("/", "x")).await.text(), "x");
+}

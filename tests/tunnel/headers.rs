@@ -258,3 +258,58 @@ async fn a_head_below_the_cap_passes_and_above_it_is_answered_431() {
     assert_eq!(answer.status(), 431, "too many fields");
     assert!(!origin.saw("wwww"), "a refused head reached the target");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn values_pass_as_the_bytes_they_are_and_in_their_order() {
+    let origin = Origin::answering(|head, _| {
+        let [_, rest] = head.raw.splitn(2, |b| *b == b'\n').collect::<Vec<_>>()[..] else {
+            panic!("a request line and fields")
+        };
+        let mine: Vec<&[u8]> = rest
+            .split(|b| *b == b'\n')
+            .filter(|l| l.to_ascii_lowercase().starts_with(b"x-m"))
+            .collect();
+        let head = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n";
+        [&head[..], &mine.join(&b'\n'), b"\n\r\n"].concat()
+    })
+    .await;
+    let tunnel = Tunnel::to(&origin);
+    let fields = b"X-Mine: gr\xc3\xbc\xc3\x9fe\r\nX-Mine: gr\xfc\xdfe\r\nX-Mine: \"a, b\";c\r\nX-Mine:\r\nX-Mine:   many  spaces\tin it  \r\n";
+    let head = tunnel.get("/");
+    let mut request = head.trim_end_matches("\r\n").as_bytes().to_vec();
+    request.extend(b"\r\n");
+    request.extend(fields);
+    request.extend(b"\r\n");
+    let answer = tunnel.ask(request).await;
+    assert_eq!(answer.status(), 200, "{}", answer.text());
+    for wanted in [
+        &b"gr\xc3\xbc\xc3\x9fe"[..],
+        b"gr\xfc\xdfe",
+        b"\"a, b\";c",
+        b"many  spaces\tin it",
+    ] {
+        for (who, bytes) in [
+            ("target", origin.seen()),
+            ("client", answer.head.raw.clone()),
+        ] {
+            let seen = bytes
+                .windows(wanted.len())
+                .filter(|window| *window == wanted)
+                .count();
+            assert_eq!(
+                seen,
+                1,
+                "the {who} and {:?}",
+                String::from_utf8_lossy(wanted)
+            );
+        }
+    }
+    let order: Vec<_> = answer
+        .head
+        .all("x-mine")
+        .iter()
+        .map(|value| value.len())
+        .collect();
+    assert_eq!(order.len(), 5, "{:?}", answer.head.fields);
+    assert_eq!((order[2], order[3]), (8, 0), "{:?}", answer.head.fields);
+}

@@ -2,7 +2,7 @@
 
 use crate::{
     common::sum::{Seeded, Sum},
-    fixture::{FORMS, Form, Tunnel},
+    fixture::{FORMS, Form, Tunnel, sockets_to, until},
     h2client::{self, H2, channel, empty, frame, full},
     origin::Origin,
     wire::{response, within},
@@ -359,4 +359,35 @@ async fn a_length_that_is_not_the_bodys_reaches_no_target_as_a_whole() {
         .body(full("x"))
         .unwrap();
     client.ok(request).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_that_are_reset_at_once_disturb_nobody() {
+    let (origin, quiet) = (
+        Origin::echo().await,
+        Origin::raw(|mut conn| async move { drop(conn.rest().await) }).await,
+    );
+    let (other, tunnel) = (Tunnel::to(&origin), Tunnel::to(&quiet));
+    for _ in 0..20 {
+        let client = H2::connect(&tunnel, Form::Host).await;
+        for n in 0..200 {
+            let request = h2client::request(&tunnel, Form::Host, "GET", &format!("/{n}"))
+                .body(empty())
+                .unwrap();
+            let asking = client.clone();
+            let asked = tokio::spawn(async move { drop(asking.send(request).await) });
+            tokio::task::yield_now().await;
+            asked.abort();
+        }
+        let answer = other.ask(other.post("/", "unharmed")).await;
+        assert_eq!((answer.status(), answer.text().as_str()), (200, "unharmed"));
+    }
+    let pid = tunnel.agent.process.pid();
+    until("the agent to let go of all of them", || {
+        match sockets_to(pid, quiet.addr) {
+            0 => Ok(()),
+            n => Err(format!("{n} sockets are open")),
+        }
+    })
+    .await;
 }

@@ -31,6 +31,7 @@ mod ambiguous;
 mod bodies;
 mod certificates;
 mod connecting;
+mod connections;
 mod continues;
 mod cuts;
 mod drains;

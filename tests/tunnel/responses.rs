@@ -168,3 +168,26 @@ async fn no_shared_cache_may_keep_a_clusters_answer() {
         "{said}"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_response_head_passes() {
+    for (count, length) in [(200, 250), (10, 5_000)] {
+        let fields: String = (0..count)
+            .map(|n| format!("X-Field-{n}: {}\r\n", "v".repeat(length)))
+            .collect();
+        let origin = Origin::answering(move |_, _| response("200 OK", &fields, "body")).await;
+        let tunnel = Tunnel::to(&origin);
+        let answer = tunnel.ask(tunnel.get("/")).await;
+        assert_eq!(
+            (answer.status(), answer.text().as_str()),
+            (200, "body"),
+            "{count} fields of {length}"
+        );
+        let all = answer
+            .head
+            .fields
+            .iter()
+            .filter(|(name, value)| name.starts_with("x-field-") && value.len() == length);
+        assert_eq!(all.count(), count);
+    }
+}

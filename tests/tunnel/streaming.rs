@@ -2,7 +2,7 @@
 
 use crate::{
     common::sum::{Seeded, Sum},
-    fixture::{FORMS, Form, Tunnel, until},
+    fixture::{FORMS, Form, Tunnel, demo, until},
     h2client::{self, H2, empty, frame},
     origin::Origin,
     wire::{response, within},
@@ -257,7 +257,7 @@ async fn a_client_sends_no_faster_than_its_target_reads() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_quiet_stream_stays_open() {
     let (origin, mut targets) = Origin::accepting().await;
-    let mut service = crate::fixture::demo(&origin);
+    let mut service = demo(&origin);
     service["response_timeout"] = "1s".into();
     let tunnel = Tunnel::with(&[service]);
     let mut client = tunnel.connect(Form::Host).await;
@@ -305,4 +305,53 @@ async fn an_answer_before_the_end_of_the_upload_arrives() {
         found.then_some(()).ok_or_else(|| "no event".to_owned())
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_an_early_answer_the_rest_of_the_upload_is_nobodys_request() {
+    let origin = Origin::raw(|mut conn| async move {
+        while let Ok(Some(head)) = conn.try_head().await {
+            conn.send(response("200 OK", "", head.target())).await;
+            if !conn.request_body(&head).await.complete {
+                return;
+            }
+        }
+    })
+    .await;
+    let tunnel = Tunnel::to(&origin);
+    let smuggled = tunnel.get("/smuggled").repeat(50);
+    for fields in [
+        format!("Content-Length: {}\r\n", smuggled.len()),
+        "Transfer-Encoding: chunked\r\n".to_owned(),
+    ] {
+        let mut client = tunnel.connect(Form::Host).await;
+        client
+            .send(tunnel.head(Form::Host, "POST", "/early", &fields))
+            .await;
+        assert_eq!(client.answer("POST").await.text(), "/early");
+        let rest = if fields.starts_with('C') {
+            smuggled.clone().into_bytes()
+        } else {
+            [
+                crate::wire::chunk(smuggled.as_bytes()),
+                b"0\r\n\r\n".to_vec(),
+            ]
+            .concat()
+        };
+        // The connection may be closed by now; if not, it is in order.
+        if client.try_send(rest).await.is_ok() && client.try_send(tunnel.get("/next")).await.is_ok()
+        {
+            let next = client.try_head().await.ok().flatten();
+            assert!(
+                next.is_none_or(|head| head.status() == 200),
+                "the next request"
+            );
+        }
+        assert_eq!(tunnel.ask(tunnel.get("/other")).await.text(), "/other");
+    }
+    let seen = String::from_utf8(origin.seen()).unwrap();
+    let smuggled = seen
+        .lines()
+        .filter(|line| line.starts_with("GET /smuggled"));
+    assert_eq!(smuggled.count(), 0, "a body became requests");
 }
