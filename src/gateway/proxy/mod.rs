@@ -302,7 +302,10 @@ fn response(head: ResponseHead, context: &ResponseContext<'_>) -> Response<Respo
 fn silent_agent() -> ApiError {
     ApiError::new(
         ErrorCode::TargetTimedOut,
-        format!("the cluster's agent did not answer within {} s", ANSWER.as_secs()),
+        format!(
+            "the cluster's agent did not answer within {} s",
+            ANSWER.as_secs()
+        ),
     )
 }
 
