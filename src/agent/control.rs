@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, interval, sleep_until, timeout};
 use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-use tokio_tungstenite::tungstenite::protocol::{Message as WsMessage, WebSocketConfig};
+use tokio_tungstenite::tungstenite::protocol::Message as WsMessage;
 use tokio_tungstenite::tungstenite::{Error as WsError, http::Response};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
@@ -21,10 +21,9 @@ use super::carrier;
 use super::dial::DialError;
 use super::run::Shared;
 use crate::http::error::parse;
+use crate::http::websocket::control_config;
 use crate::wire::control::{self, Decoded, Drain, Envelope, Heartbeat, Message, Welcome};
-use crate::wire::limits::{
-    CONTROL_PING, CONTROL_QUEUE, CONTROL_SILENCE, MAX_CONTROL_MESSAGE, TLS_HANDSHAKE,
-};
+use crate::wire::limits::{CONTROL_PING, CONTROL_QUEUE, CONTROL_SILENCE, TLS_HANDSHAKE};
 
 /// One write takes no longer, or the gateway counts as gone.
 const WRITE: Duration = Duration::from_secs(10);
@@ -68,13 +67,7 @@ pub(super) async fn connect(shared: &Rc<Shared>) -> Result<Channel, DialError> {
         let id = HeaderValue::from_str(id).map_err(|error| local(&error))?;
         request.headers_mut().insert("x-cluster-id", id);
     }
-    let config = WebSocketConfig::default()
-        .read_buffer_size(4 * 1024)
-        .write_buffer_size(0)
-        .max_write_buffer_size(2 * MAX_CONTROL_MESSAGE)
-        .max_message_size(Some(MAX_CONTROL_MESSAGE))
-        .max_frame_size(Some(MAX_CONTROL_MESSAGE));
-    let handshake = client_async_with_config(request, tls, Some(config));
+    let handshake = client_async_with_config(request, tls, Some(control_config()));
     let socket = match timeout(TLS_HANDSHAKE, handshake).await {
         Ok(Ok((socket, _))) => socket,
         Ok(Err(WsError::Http(response))) => return Err(refusal(&response)),

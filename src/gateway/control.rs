@@ -16,9 +16,7 @@ use tokio::time::{Instant, interval, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-use tokio_tungstenite::tungstenite::protocol::{
-    CloseFrame, Message as WsMessage, Role, WebSocketConfig,
-};
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message as WsMessage, Role};
 
 use super::agents::AgentHandle;
 use super::directory::Grant;
@@ -28,13 +26,13 @@ use super::store::ClusterRecord;
 use super::tickets::AgentKey;
 use super::worker::Worker;
 use crate::http::headers;
+use crate::http::websocket::control_config;
 use crate::wire::control::{
     self, Decoded, Drain, Envelope, ErrorReport, Message, PROTOCOL_VERSION, Welcome,
 };
 use crate::wire::error::{ApiError, ErrorCode};
 use crate::wire::limits::{
     CONTROL_PING, CONTROL_QUEUE, CONTROL_SILENCE, HEARTBEAT_INTERVAL, MAX_AGENTS_PER_CLUSTER,
-    MAX_CONTROL_MESSAGE,
 };
 use crate::wire::token::TokenKind;
 
@@ -124,14 +122,12 @@ async fn run(
     upgrade: OnUpgrade,
 ) {
     let Ok(upgraded) = upgrade.await else { return };
-    let config = WebSocketConfig::default()
-        .read_buffer_size(4 * 1024)
-        .write_buffer_size(0)
-        .max_write_buffer_size(2 * MAX_CONTROL_MESSAGE)
-        .max_message_size(Some(MAX_CONTROL_MESSAGE))
-        .max_frame_size(Some(MAX_CONTROL_MESSAGE));
-    let socket =
-        WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await;
+    let socket = WebSocketStream::from_raw_socket(
+        TokioIo::new(upgraded),
+        Role::Server,
+        Some(control_config()),
+    )
+    .await;
     let (control, outgoing) = mpsc::channel(CONTROL_QUEUE);
     let key = AgentKey {
         cluster: cluster.id.to_string(),

@@ -11,3 +11,4 @@ pub mod exec;
 pub mod framing;
 pub mod headers;
 pub mod path;
+pub mod websocket;
