@@ -16,7 +16,7 @@ use tokio::time::{Instant, interval};
 
 use super::run::Shared;
 use super::target::{Answer, Target};
-use crate::http::body::{ExchangeBody, Meter};
+use crate::http::body::{ExchangeBody, Meter, is_bodyless};
 use crate::http::exchange::{self, ExchangeError, Receiver, Sender};
 use crate::http::headers;
 use crate::mux::Stream;
@@ -247,11 +247,7 @@ impl Exchange {
     async fn respond(&mut self, target: &Target, answer: Answer) -> Result<(), Failure> {
         let Answer { response, lease } = answer;
         let (head, mut body) = response_head(response);
-        let bodyless = self.method == Method::HEAD
-            || matches!(
-                head.status,
-                StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
-            );
+        let bodyless = is_bodyless(&self.method, head.status);
         self.sender.queue(&Frame::Response(Box::new(head)))?;
         let complete = !bodyless && self.pump(target, &mut body).await?;
         if !complete {
@@ -313,11 +309,13 @@ impl Exchange {
         &mut self,
         body: &mut Incoming,
     ) -> Result<Option<Result<BodyFrame<Bytes>, hyper::Error>>, Failure> {
+        // Where the receiving end is here, it tells at once.
+        let must_look = !matches!(self.inbound, Inbound::Held(_));
         tokio::select! {
             biased;
             frame = body.frame() => Ok(frame),
             () = self.inbound.given_up() => Err(Failure::Gone),
-            () = closed(&self.sender) => Err(Failure::Gone),
+            () = closed(&self.sender), if must_look => Err(Failure::Gone),
         }
     }
 

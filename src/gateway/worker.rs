@@ -36,12 +36,7 @@ pub(super) struct Worker {
 /// # Errors
 /// What the system says: the address is in use, or not ours.
 pub(super) fn probe(address: SocketAddr) -> io::Result<()> {
-    let socket = RawSocket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
-    socket.set_reuse_address(true)?;
+    let socket = socket(address)?;
     socket.bind(&address.into())?;
     socket.listen(1)
 }
@@ -51,17 +46,19 @@ pub(super) fn probe(address: SocketAddr) -> io::Result<()> {
 /// # Errors
 /// What the system says: the address is in use, or not ours.
 pub(super) fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
-    let socket = RawSocket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
-    socket.set_reuse_address(true)?;
+    let socket = socket(address)?;
     socket.set_reuse_port(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
+}
+
+fn socket(address: SocketAddr) -> io::Result<RawSocket> {
+    let domain = Domain::for_address(address);
+    let socket = RawSocket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    Ok(socket)
 }
 
 /// Runs a worker until it has drained or is killed.

@@ -6,13 +6,20 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::HeaderMap;
 use http::header::CONTENT_LENGTH;
+use http::{HeaderMap, Method, StatusCode};
 use hyper::body::{Body, Frame as BodyFrame};
 use tokio::sync::oneshot;
 
 use super::exchange::{ExchangeError, Receiver};
 use crate::wire::frame::{Frame, FrameError};
+
+/// Whether a response to `method` with `status` has no body, whatever its headers say (RFC 9112,
+/// section 6.3). Its END follows its head at once; both sides of the tunnel go by this.
+#[must_use]
+pub fn is_bodyless(method: &Method, status: StatusCode) -> bool {
+    method == Method::HEAD || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+}
 
 /// Counts the bytes of one direction; clones count into the same figure.
 #[derive(Debug, Clone, Default)]

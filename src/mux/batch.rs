@@ -50,9 +50,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Batch<T> {
         Pin::new(&mut inner.io).poll_flush(cx)
     }
 
-    /// Closes the carrier, once nothing waits any more.
+    /// Writes everything that waits and closes the carrier.
     pub(super) fn poll_shutdown_now(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0.borrow_mut().io).poll_shutdown(cx)
+        let mut inner = self.0.borrow_mut();
+        ready!(inner.poll_drain(cx))?;
+        Pin::new(&mut inner.io).poll_shutdown(cx)
     }
 }
 
@@ -105,8 +107,6 @@ impl<T: AsyncRead + AsyncWrite + Unpin> futures_util::io::AsyncWrite for Batch<T
     }
 
     fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut inner = self.0.borrow_mut();
-        ready!(inner.poll_drain(cx))?;
-        Pin::new(&mut inner.io).poll_shutdown(cx)
+        self.poll_shutdown_now(cx)
     }
 }

@@ -195,7 +195,6 @@ impl Session {
 
 fn config() -> Config {
     let mut config = Config::default();
-    config.set_max_connection_receive_window(None);
     config.set_max_num_streams(MAX_PEER_STREAMS);
     config.set_max_connection_receive_window(Some(MAX_SESSION_WINDOW));
     config.set_split_send_size(SPLIT);

@@ -20,7 +20,7 @@ use super::record::{Outcome, Record};
 use super::service::{Client, Refusal};
 use super::store::ClusterRecord;
 use super::worker::Worker;
-use crate::http::body::ExchangeBody;
+use crate::http::body::{ExchangeBody, is_bodyless};
 use crate::http::exchange::{ExchangeError, Receiver, Sender};
 use crate::http::headers::{self, ResponseContext};
 use crate::http::path::TunnelPath;
@@ -83,12 +83,15 @@ pub(super) async fn forward(
     };
     let mut record = admitted.record(client, &route, &head);
     let context = response_context(&route, protocol.as_deref());
-    let begun = Begun::begin(worker, &admitted.cluster, &head).await;
+    let (method, ended_with_head) = (head.method.clone(), head.end);
+    let frame = Frame::Request(Box::new(head));
+    let begun = Begun::begin(worker, &admitted.cluster, &frame).await;
     let begun = begun.map_err(|error| logged(&mut record, error))?;
     let ended = admitted.grant.ended.clone();
     let exchange = Exchange {
         begun,
-        head,
+        method,
+        ended_with_head,
         record,
         ended,
     };
@@ -126,7 +129,7 @@ impl Begun {
     async fn begin(
         worker: &Worker,
         cluster: &ClusterRecord,
-        head: &RequestHead,
+        request: &Frame,
     ) -> Result<Self, ApiError> {
         let mut last = None;
         // A carrier that ends between being picked and being written to has seen nothing of it.
@@ -135,8 +138,7 @@ impl Begun {
             let Ok((mut sender, receiver)) = carrier.checkout().await else {
                 continue;
             };
-            let frame = Frame::Request(Box::new(head.clone()));
-            match sender.send(&frame).await {
+            match sender.send(request).await {
                 Ok(()) => {
                     return Ok(Self {
                         carrier,
@@ -160,7 +162,9 @@ impl Begun {
 /// A request under way.
 struct Exchange {
     begun: Begun,
-    head: RequestHead,
+    method: Method,
+    /// The request has no body.
+    ended_with_head: bool,
     record: Record,
     ended: CancellationToken,
 }
@@ -176,7 +180,7 @@ impl Exchange {
     ) -> Result<Response<ResponseBody>, Refusal> {
         let slot: SenderSlot = Rc::new(RefCell::new(None));
         let mut upload = Upload::new(body, Rc::clone(&slot), self.record.sent.clone());
-        if self.head.end {
+        if self.ended_with_head {
             *slot.borrow_mut() = self.begun.sender.take();
         } else if !expects {
             upload.start(self.begun.sender.take());
@@ -229,8 +233,7 @@ impl Exchange {
     ) -> Result<Response<ResponseBody>, Refusal> {
         let mut response = response(head, context);
         let status = response.status();
-        let bodyless = self.head.method == Method::HEAD
-            || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        let bodyless = is_bodyless(&self.method, status);
         if bodyless {
             // hyper would not ask for this body, and so never see its end.
             let ended = self.begun.receiver.next().await;
