@@ -1,5 +1,6 @@
 //! The PipeOps tunnel: gateway, agent and everything they share.
 
+pub mod admin;
 #[cfg(feature = "agent")]
 pub mod agent;
 pub mod config;
@@ -8,6 +9,7 @@ pub mod dev;
 #[cfg(feature = "gateway")]
 pub mod gateway;
 pub mod http;
+pub mod metrics;
 pub mod mux;
 pub mod process;
 pub mod relay;

@@ -5,11 +5,10 @@ use std::path::{Path, PathBuf};
 
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
-use secrecy::SecretString;
 
 use super::config::AgentConfig;
 use super::run::AgentError;
-use crate::config::{ConfigError, LogFormat, load};
+use crate::config::{ConfigError, LogFormat, Secret, load};
 use crate::process::Failure;
 
 /// Read when no file is named: the first that exists.
@@ -118,7 +117,7 @@ pub struct AgentArgs {
     pub command: Option<Command>,
     /// The token, when the environment holds it and no flag names a file.
     #[arg(skip)]
-    token: Option<SecretString>,
+    token: Option<Secret>,
 }
 
 /// What the program can do besides running the agent.
@@ -141,7 +140,7 @@ impl AgentArgs {
         let token = token.filter(|token| !token.is_empty());
         let flag = matches.value_source("token_file") == Some(ValueSource::CommandLine);
         if let Some(token) = token.filter(|_| !flag) {
-            args.token = Some(token.to_string_lossy().trim().into());
+            args.token = Some(Secret::new(token.to_string_lossy().trim()));
         }
         Ok(args)
     }
@@ -207,7 +206,6 @@ impl From<AgentError> for Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use secrecy::ExposeSecret;
 
     fn config(token: Option<&str>, args: &[&str]) -> AgentConfig {
         let matches = AgentArgs::command().get_matches_from([&["pipeops-agent"], args].concat());
@@ -260,7 +258,7 @@ mod tests {
         for file in &files {
             let path = file.path().to_str().unwrap();
             let by_variable = config(Some("of-env\n"), &["--config", path]).pipeops;
-            assert_eq!(by_variable.token.unwrap().expose_secret(), "of-env");
+            assert_eq!(by_variable.token.unwrap().expose(), "of-env");
             assert_eq!(by_variable.token_file, None);
             let by_flag = config(
                 Some("of-env"),

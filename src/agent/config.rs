@@ -3,17 +3,18 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use secrecy::SecretString;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::config::{ConfigError, LogConfig, Period};
+use crate::admin::{AdminConfig, MonitoringConfig};
+use crate::config::{ConfigError, LogConfig, Period, Secret};
 use crate::http::path::is_name;
 
 /// The service name of the cluster's own API.
 pub const KUBERNETES: &str = "kubernetes";
 
 /// Everything that an operator sets.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AgentConfig {
     /// Which cluster this is.
@@ -24,14 +25,33 @@ pub struct AgentConfig {
     pub tunnel: TunnelConfig,
     /// The cluster's own API.
     pub kubernetes: KubernetesConfig,
+    /// Probes, `/info` and `/config`.
+    pub admin: AdminConfig,
+    /// What is measured, and where it is read.
+    pub monitoring: MonitoringConfig,
     /// How long a drain waits for requests that are under way.
-    pub drain_timeout: Option<Period>,
+    pub drain_timeout: Period,
     /// Logs.
     pub log: LogConfig,
 }
 
+impl Default for AgentConfig {
+    fn default() -> Self {
+        Self {
+            agent: ClusterConfig::default(),
+            pipeops: PlatformConfig::default(),
+            tunnel: TunnelConfig::default(),
+            kubernetes: KubernetesConfig::default(),
+            admin: AdminConfig::at(8080),
+            monitoring: MonitoringConfig::at(9091),
+            drain_timeout: Period::from_secs(30),
+            log: LogConfig::default(),
+        }
+    }
+}
+
 /// The `agent` section.
-#[derive(Debug, Clone, Deserialize, Serialize)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ClusterConfig {
     /// The cluster's name, for logs; the gateway knows it by the token.
@@ -56,29 +76,54 @@ impl Default for ClusterConfig {
 }
 
 /// The `pipeops` section.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct PlatformConfig {
     /// URL of the gateway, `https://host[:port]`.
     pub api_url: Option<String>,
     /// The agent token.
-    pub token: Option<SecretString>,
+    pub token: Option<Secret>,
     /// A file that holds it; read again for each connection, so that it can be replaced.
     pub token_file: Option<PathBuf>,
     /// The only CA that may have signed the gateway's certificate; by default the system's.
     pub ca_file: Option<PathBuf>,
+    /// How long each step of connecting may take: the name and TCP, TLS, and the gateway's answer.
+    pub timeout: Period,
+}
+
+impl Default for PlatformConfig {
+    fn default() -> Self {
+        Self {
+            api_url: None,
+            token: None,
+            token_file: None,
+            ca_file: None,
+            timeout: Period::from_secs(30),
+        }
+    }
 }
 
 /// The `tunnel` section.
-#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TunnelConfig {
+    /// Whether carriers are opened; without them the agent only reports.
+    pub enabled: bool,
     /// Services by name (`grafana` is one of them).
     pub forwards: Vec<ForwardConfig>,
 }
 
+impl Default for TunnelConfig {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            forwards: Vec::new(),
+        }
+    }
+}
+
 /// One service that is reachable by its name.
-#[derive(Debug, Clone, Deserialize, Serialize)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ForwardConfig {
     /// Its name in the URL.
@@ -114,7 +159,7 @@ fn default_response_timeout() -> Period {
 }
 
 /// What a target speaks.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Protocol {
     /// HTTP/1.1.
@@ -129,7 +174,7 @@ pub enum Protocol {
 }
 
 /// What becomes of the part of the path that names the service.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Prefix {
     /// The target sees what follows; `X-Forwarded-Prefix` says what was cut.
@@ -140,7 +185,7 @@ pub enum Prefix {
 }
 
 /// The `kubernetes` section.
-#[derive(Debug, Clone, Deserialize, Serialize)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct KubernetesConfig {
     /// Whether the cluster's API is served.
@@ -172,7 +217,7 @@ impl Default for KubernetesConfig {
 }
 
 /// As whom requests to the cluster's API are made.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum IdentityMode {
     /// As the service account of the user's role, with the user in `Impersonate-Extra`.
@@ -234,12 +279,6 @@ impl AgentConfig {
             forward.validate()?;
         }
         Ok(())
-    }
-
-    /// How long a drain waits.
-    #[must_use]
-    pub fn drain_timeout(&self) -> Period {
-        self.drain_timeout.unwrap_or(Period::from_secs(30))
     }
 }
 

@@ -74,7 +74,7 @@ impl Dialer {
         let name = ServerName::try_from(host.clone())
             .map_err(|error| local(format!("pipeops.api_url '{url}': {error}")))?;
         let token = match (&config.token, &config.token_file) {
-            (Some(token), _) => Token::Value(token.clone()),
+            (Some(token), _) => Token::Value(token.expose().into()),
             (None, Some(path)) => Token::File(path.clone()),
             (None, None) => return Err(local("no token is configured".to_owned())),
         };

@@ -62,7 +62,7 @@ impl Agent {
         let (drain, kill) = (CancellationToken::new(), CancellationToken::new());
         let (end, ended) = oneshot::channel();
         let (ready, started) = std::sync::mpsc::channel();
-        let grace = config.drain_timeout().0;
+        let grace = config.drain_timeout.0;
         let tokens = (drain.clone(), kill.clone());
         thread::Builder::new()
             .name("agent".to_owned())

@@ -1,10 +1,12 @@
 //! Lengths of time as people write them: `500ms`, `30s`, `15m`, `12h`, `90d`.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
 use jiff::SignedDuration;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A length of time in a configuration or on a command line; a day is 24 hours.
@@ -68,6 +70,16 @@ impl<'de> Deserialize<'de> for Period {
         String::deserialize(deserializer)?
             .parse()
             .map_err(serde::de::Error::custom)
+    }
+}
+
+impl JsonSchema for Period {
+    fn schema_name() -> Cow<'static, str> {
+        "Period".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "string", "format": "period", "examples": ["30s"]})
     }
 }
 

@@ -2,8 +2,12 @@
 
 mod duration;
 mod file;
+mod listen;
 mod log;
+mod secret;
 
 pub use duration::{Period, PeriodError};
 pub use file::{ConfigError, load};
+pub use listen::{Listen, ListenError};
 pub use log::{LogConfig, LogFormat, init_logging};
+pub use secret::{REDACTED, Secret};

@@ -21,7 +21,7 @@ use crate::agent::config::{
     Prefix, Protocol, TunnelConfig,
 };
 use crate::agent::{Agent, AgentError, Connection};
-use crate::config::{LogConfig, Period};
+use crate::config::Period;
 use crate::gateway::cli::kubeconfig::PublicAddress;
 use crate::gateway::config::{GatewayConfig, TlsConfig};
 use crate::gateway::{Gateway, GatewayError};
@@ -240,9 +240,8 @@ fn gateway_config(folder: &Path, listen: SocketAddr) -> GatewayConfig {
             self_signed: true,
             ..TlsConfig::default()
         },
-        threads: None,
         drain_timeout: DRAIN,
-        log: LogConfig::default(),
+        ..GatewayConfig::default()
     }
 }
 
@@ -287,13 +286,15 @@ fn agent_config(
             token: None,
             token_file: Some(identity.agent_token.clone()),
             ca_file: Some(folder.join("ca.crt")),
+            ..PlatformConfig::default()
         },
         tunnel: TunnelConfig {
+            enabled: true,
             forwards: vec![forward],
         },
         kubernetes: kubernetes_config(options, kubernetes),
-        drain_timeout: Some(DRAIN),
-        log: LogConfig::default(),
+        drain_timeout: DRAIN,
+        ..AgentConfig::default()
     }
 }
 

@@ -3,12 +3,14 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::admin::{AdminConfig, MonitoringConfig};
 use crate::config::{ConfigError, LogConfig, Period};
 
 /// Everything that an operator sets.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct GatewayConfig {
     /// Address of the public listener; port 0 takes a free one.
@@ -26,6 +28,10 @@ pub struct GatewayConfig {
     pub tls: TlsConfig,
     /// Worker threads; by default one per core.
     pub threads: Option<usize>,
+    /// Probes, `/info` and `/config`.
+    pub admin: AdminConfig,
+    /// What is measured, and where it is read.
+    pub monitoring: MonitoringConfig,
     /// How long a drain waits for requests that are under way.
     pub drain_timeout: Period,
     /// Logs.
@@ -33,7 +39,7 @@ pub struct GatewayConfig {
 }
 
 /// The `tls` section: a certificate from files, or one of our own making.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TlsConfig {
     /// Certificate chain, PEM; read again when it changes.
@@ -56,6 +62,8 @@ impl Default for GatewayConfig {
             state_dir: PathBuf::from("/var/lib/pipeops-gateway"),
             tls: TlsConfig::default(),
             threads: None,
+            admin: AdminConfig::at(8081),
+            monitoring: MonitoringConfig::at(9092),
             drain_timeout: Period::from_secs(30),
             log: LogConfig::default(),
         }
