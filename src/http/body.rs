@@ -1,8 +1,6 @@
 //! A body that comes out of an exchange.
 
-use std::cell::Cell;
 use std::pin::Pin;
-use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -12,6 +10,7 @@ use hyper::body::{Body, Frame as BodyFrame};
 use tokio::sync::oneshot;
 
 use super::exchange::{ExchangeError, Receiver};
+use crate::metrics::Meter;
 use crate::wire::frame::{Frame, FrameError};
 
 /// Whether a response to `method` with `status` has no body, whatever its headers say (RFC 9112,
@@ -19,23 +18,6 @@ use crate::wire::frame::{Frame, FrameError};
 #[must_use]
 pub fn is_bodyless(method: &Method, status: StatusCode) -> bool {
     method == Method::HEAD || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
-}
-
-/// Counts the bytes of one direction; clones count into the same figure.
-#[derive(Debug, Clone, Default)]
-pub struct Meter(Rc<Cell<u64>>);
-
-impl Meter {
-    /// Adds `bytes`.
-    pub fn add(&self, bytes: usize) {
-        self.0.set(self.0.get() + bytes as u64);
-    }
-
-    /// The figure so far.
-    #[must_use]
-    pub fn get(&self) -> u64 {
-        self.0.get()
-    }
 }
 
 /// One direction of an exchange as an HTTP body, without a buffer of its own.

@@ -6,6 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::BytesMut;
 
+use crate::metrics::Waiting;
 use crate::mux::{RecvHalf, SendHalf, Stream};
 use crate::wire::error::{ApiError, ErrorCode};
 use crate::wire::frame::{Decoder, Frame, FrameError, encode_data};
@@ -51,6 +52,7 @@ pub fn split(stream: Stream) -> (Sender, Receiver) {
     let (send, recv) = stream.split();
     (
         Sender {
+            waiting: send.queue(),
             half: send,
             pending: BytesMut::new(),
         },
@@ -67,6 +69,7 @@ pub fn split(stream: Stream) -> (Sender, Receiver) {
 pub struct Sender {
     half: SendHalf,
     pending: BytesMut,
+    waiting: Waiting,
 }
 
 impl Sender {
@@ -88,7 +91,9 @@ impl Sender {
     /// # Errors
     /// [`ExchangeError::Io`] when the stream is gone.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ExchangeError>> {
-        ready!(self.half.poll_send(cx, &mut self.pending))?;
+        let sent = self.half.poll_send(cx, &mut self.pending);
+        self.waiting.set(self.pending.len());
+        ready!(sent)?;
         self.pending = BytesMut::new();
         Poll::Ready(Ok(()))
     }

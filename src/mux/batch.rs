@@ -13,6 +13,8 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::metrics::{SessionMeters, Waiting};
+
 /// Bytes that wait for one flush: four TLS records.
 const LIMIT: usize = 64 * 1024;
 
@@ -27,6 +29,8 @@ pub(super) struct Batch<T>(Rc<RefCell<Inner<T>>>);
 struct Inner<T> {
     io: T,
     pending: BytesMut,
+    meters: SessionMeters,
+    waiting: Waiting,
 }
 
 impl<T> Clone for Batch<T> {
@@ -36,10 +40,12 @@ impl<T> Clone for Batch<T> {
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Batch<T> {
-    pub(super) fn new(io: T) -> Self {
+    pub(super) fn new(io: T, meters: SessionMeters) -> Self {
         Self(Rc::new(RefCell::new(Inner {
             io,
             pending: BytesMut::new(),
+            waiting: meters.carrier_queue(),
+            meters,
         })))
     }
 
@@ -60,15 +66,23 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Batch<T> {
 
 impl<T: AsyncWrite + Unpin> Inner<T> {
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let drained = self.poll_write_all(cx);
+        self.waiting.set(self.pending.len());
+        ready!(drained)?;
+        if self.pending.capacity() > KEEP {
+            self.pending = BytesMut::new();
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_write_all(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.pending.is_empty() {
             let written = ready!(Pin::new(&mut self.io).poll_write(cx, &self.pending))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
+            self.meters.sent.inc_by(written as u64);
             self.pending.advance(written);
-        }
-        if self.pending.capacity() > KEEP {
-            self.pending = BytesMut::new();
         }
         Poll::Ready(Ok(()))
     }
@@ -81,7 +95,9 @@ impl<T: AsyncRead + Unpin> futures_util::io::AsyncRead for Batch<T> {
         buf: &mut [u8],
     ) -> Poll<io::Result<usize>> {
         let mut buf = ReadBuf::new(buf);
-        ready!(Pin::new(&mut self.0.borrow_mut().io).poll_read(cx, &mut buf))?;
+        let mut inner = self.0.borrow_mut();
+        ready!(Pin::new(&mut inner.io).poll_read(cx, &mut buf))?;
+        inner.meters.received.inc_by(buf.filled().len() as u64);
         Poll::Ready(Ok(buf.filled().len()))
     }
 }

@@ -14,6 +14,7 @@ use yamux::{Config, Connection, Mode};
 
 use super::batch::Batch;
 use super::stream::Stream;
+use crate::metrics::SessionMeters;
 use crate::wire::limits::{MAX_PEER_STREAMS, MAX_SESSION_WINDOW, MAX_STREAMS};
 
 /// Payload of one data frame: large enough that headers cost nothing, small enough that other
@@ -70,6 +71,7 @@ pub(super) struct Inner {
     state: RefCell<State>,
     live: Cell<usize>,
     stats: Cell<Stats>,
+    pub(super) meters: SessionMeters,
     closed: CancellationToken,
 }
 
@@ -84,11 +86,14 @@ struct State {
 impl Inner {
     pub(super) fn stream_begins(&self) {
         self.live.set(self.live.get() + 1);
+        self.meters.streams.inc();
+        self.meters.streams_opened.inc();
         self.update(|stats| stats.streams += 1);
     }
 
     pub(super) fn stream_ends(&self) {
         self.live.set(self.live.get() - 1);
+        self.meters.streams.dec();
     }
 
     pub(super) fn count_sent(&self, bytes: usize) {
@@ -113,10 +118,10 @@ impl Inner {
 }
 
 impl Session {
-    /// Makes a session over a carrier; `on_stream` is called with each stream the peer opens.
+    /// Makes a session over a carrier, counted by `meters`; `on_stream` is called with each stream the peer opens.
     ///
     /// The returned driver is to be spawned on this thread; it ends when the session has.
-    pub fn new<T, F>(io: T, role: Role, on_stream: F) -> (Self, Driver<T, F>)
+    pub fn new<T, F>(io: T, role: Role, meters: SessionMeters, on_stream: F) -> (Self, Driver<T, F>)
     where
         T: AsyncRead + AsyncWrite + Unpin,
         F: FnMut(Stream),
@@ -125,13 +130,14 @@ impl Session {
             state: RefCell::default(),
             live: Cell::new(0),
             stats: Cell::default(),
+            meters: meters.clone(),
             closed: CancellationToken::new(),
         });
         let mode = match role {
             Role::Client => Mode::Client,
             Role::Server => Mode::Server,
         };
-        let io = Batch::new(io);
+        let io = Batch::new(io, meters);
         let connection = Connection::new(io.clone(), config(), mode);
         let driver = Driver {
             connection,
@@ -279,93 +285,4 @@ impl<T, F> Drop for Driver<T, F> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use bytes::Bytes;
-    use std::future::poll_fn;
-    use tokio::task::{LocalSet, spawn_local};
-
-    async fn echo(stream: Stream) {
-        let (mut send, mut recv) = stream.split();
-        while let Ok(Some(mut bytes)) = poll_fn(|cx| recv.poll_recv(cx)).await {
-            poll_fn(|cx| send.poll_send(cx, &mut bytes)).await.unwrap();
-        }
-    }
-
-    fn pair() -> (Session, Session) {
-        let (near, far) = tokio::io::duplex(256 * 1024);
-        let (client, driver) = Session::new(near, Role::Client, |_| {});
-        spawn_local(driver);
-        let (server, driver) = Session::new(far, Role::Server, |stream| {
-            spawn_local(echo(stream));
-        });
-        spawn_local(driver);
-        (client, server)
-    }
-
-    #[tokio::test]
-    async fn bytes_come_back_whole_and_in_order() {
-        LocalSet::new()
-            .run_until(async {
-                let (client, _server) = pair();
-                let (mut send, mut recv) = client.open().await.unwrap().split();
-                let sent: Bytes = (0..3_000_000u32).map(|n| (n % 251) as u8).collect();
-                let mut out = sent.clone();
-                let writer = spawn_local(async move {
-                    poll_fn(|cx| send.poll_send(cx, &mut out)).await.unwrap();
-                    send
-                });
-                let mut back = Vec::new();
-                while back.len() < sent.len() {
-                    let bytes = poll_fn(|cx| recv.poll_recv(cx)).await.unwrap().unwrap();
-                    back.extend_from_slice(&bytes);
-                }
-                assert!(back == sent);
-                drop(writer.await.unwrap());
-                assert_eq!(client.stats().sent, sent.len() as u64);
-                assert_eq!(client.stats().received, sent.len() as u64);
-            })
-            .await;
-    }
-
-    #[tokio::test]
-    async fn an_excess_stream_is_refused_and_the_session_lives() {
-        LocalSet::new()
-            .run_until(async {
-                let (client, _server) = pair();
-                let mut held = Vec::new();
-                for _ in 0..MAX_STREAMS {
-                    let (mut send, recv) = client.open().await.unwrap().split();
-                    poll_fn(|cx| send.poll_send(cx, &mut &b"x"[..]))
-                        .await
-                        .unwrap();
-                    held.push((send, recv));
-                }
-                assert_eq!(client.open().await.unwrap_err(), OpenError::TooManyStreams);
-                held.truncate(MAX_STREAMS / 2);
-                client.open().await.unwrap();
-            })
-            .await;
-    }
-
-    #[tokio::test]
-    async fn closing_ends_both_sides_and_every_stream() {
-        LocalSet::new()
-            .run_until(async {
-                let (client, server) = pair();
-                let (mut send, mut recv) = client.open().await.unwrap().split();
-                poll_fn(|cx| send.poll_send(cx, &mut &b"x"[..]))
-                    .await
-                    .unwrap();
-                poll_fn(|cx| recv.poll_recv(cx)).await.unwrap().unwrap();
-                server.close();
-                client.closed().await;
-                assert!(!matches!(
-                    poll_fn(|cx| recv.poll_recv(cx)).await,
-                    Ok(Some(_))
-                ));
-                assert_eq!(client.open().await.unwrap_err(), OpenError::Closed);
-            })
-            .await;
-    }
-}
+mod tests;

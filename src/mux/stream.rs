@@ -9,8 +9,10 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
 use futures_util::{AsyncWrite, Stream as _};
+use tokio::time::Instant;
 
 use super::session::Inner;
+use crate::metrics::Waiting;
 
 /// A two-way byte stream. Dropped (both halves), it is reset.
 #[derive(Debug)]
@@ -20,7 +22,11 @@ pub struct Stream {
 
 /// The half that writes.
 #[derive(Debug)]
-pub struct SendHalf(Rc<Shared>);
+pub struct SendHalf {
+    shared: Rc<Shared>,
+    /// Since when it waits for the peer's window, or for its turn on the carrier.
+    stalled: Option<Instant>,
+}
 
 /// The half that reads.
 #[derive(Debug)]
@@ -51,7 +57,11 @@ impl Stream {
     /// Takes the stream apart; both halves work at the same time.
     #[must_use]
     pub fn split(self) -> (SendHalf, RecvHalf) {
-        (SendHalf(Rc::clone(&self.shared)), RecvHalf(self.shared))
+        let send = SendHalf {
+            shared: Rc::clone(&self.shared),
+            stalled: None,
+        };
+        (send, RecvHalf(self.shared))
     }
 }
 
@@ -68,21 +78,53 @@ impl SendHalf {
     /// When the stream was reset or its session has ended.
     pub fn poll_send(&mut self, cx: &mut Context<'_>, data: &mut impl Buf) -> Poll<io::Result<()>> {
         while data.has_remaining() {
-            let mut io = self.0.io.borrow_mut();
-            let written = ready!(Pin::new(&mut *io).poll_write(cx, data.chunk()))?;
+            let mut io = self.shared.io.borrow_mut();
+            let Poll::Ready(written) = Pin::new(&mut *io).poll_write(cx, data.chunk()) else {
+                drop(io);
+                self.stall_begins();
+                return Poll::Pending;
+            };
+            drop(io);
+            self.stall_ends();
+            let written = written?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            self.0.session.count_sent(written);
+            self.shared.session.count_sent(written);
             data.advance(written);
         }
         Poll::Ready(Ok(()))
     }
 
+    fn stall_begins(&mut self) {
+        if self.stalled.is_none() {
+            self.stalled = Some(Instant::now());
+            self.shared.session.meters.stall_begins();
+        }
+    }
+
+    fn stall_ends(&mut self) {
+        if let Some(since) = self.stalled.take() {
+            self.shared.session.meters.stall_ends(since.elapsed());
+        }
+    }
+
+    /// Where bytes are counted that wait for this half to take them.
+    #[must_use]
+    pub fn queue(&self) -> Waiting {
+        self.shared.session.meters.exchange_queue()
+    }
+
     /// Whether the peer has reset the stream, or the session has ended.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.0.io.borrow().is_closed()
+        self.shared.io.borrow().is_closed()
+    }
+}
+
+impl Drop for SendHalf {
+    fn drop(&mut self) {
+        self.stall_ends();
     }
 }
 

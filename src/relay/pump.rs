@@ -8,8 +8,8 @@ use futures_util::future::{Either, select};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
-use crate::http::body::Meter;
 use crate::http::exchange::{ExchangeError, Receiver, Sender};
+use crate::metrics::Meter;
 use crate::wire::frame::{Frame, FrameError};
 use crate::wire::limits::HALF_CLOSED_IDLE;
 

@@ -1,0 +1,151 @@
+//! One request as it is counted.
+
+use std::cell::{Cell, OnceCell};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use prometheus::IntCounter;
+use tokio::time::Instant;
+
+use super::label::{Direction, Outcome};
+use super::service::Service;
+use super::tunnel::Tunnel;
+
+/// Counts the bytes of one direction, for the request and, once that is known, for its service.
+/// Clones count into the same figures.
+#[derive(Debug, Clone, Default)]
+pub struct Meter(Rc<Figures>);
+
+#[derive(Debug, Default)]
+struct Figures {
+    bytes: Cell<u64>,
+    counter: OnceCell<IntCounter>,
+}
+
+impl Meter {
+    /// Adds `bytes`.
+    pub fn add(&self, bytes: usize) {
+        let bytes = bytes as u64;
+        self.0.bytes.set(self.0.bytes.get() + bytes);
+        if let Some(counter) = self.0.counter.get() {
+            counter.inc_by(bytes);
+        }
+    }
+
+    /// The request's own figure so far.
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.bytes.get()
+    }
+
+    /// Counts what was counted so far, and all that follows, into `counter` too.
+    fn attach(&self, counter: &IntCounter) {
+        if self.0.counter.set(counter.clone()).is_ok() {
+            counter.inc_by(self.get());
+        }
+    }
+}
+
+/// A request to a service, from its head to its end; counted as ended when dropped.
+#[derive(Debug)]
+pub struct Request {
+    tunnel: Arc<Tunnel>,
+    service: OnceCell<Arc<Service>>,
+    /// When its head was there.
+    pub begun: Instant,
+    /// Bytes of its bodies that went into the tunnel.
+    pub sent: Meter,
+    /// Bytes of its bodies that came out of the tunnel.
+    pub received: Meter,
+    /// How it ends, as far as is known.
+    pub outcome: Outcome,
+}
+
+impl Request {
+    /// Begins to count a request to the service of that name. A name that no service is known by
+    /// gets no series before [`Request::answered`].
+    #[must_use]
+    pub fn begin(tunnel: &Arc<Tunnel>, service: &str) -> Self {
+        tunnel.requests_active.inc();
+        let request = Self {
+            tunnel: Arc::clone(tunnel),
+            service: OnceCell::new(),
+            begun: Instant::now(),
+            sent: Meter::default(),
+            received: Meter::default(),
+            outcome: Outcome::ClientGone,
+        };
+        if let Some(service) = tunnel.services.known(service) {
+            request.attach(service);
+        }
+        request
+    }
+
+    /// Notes that the response's head is there, and so that a service has this name.
+    pub fn answered(&self, service: &str) {
+        if self.service.get().is_none() {
+            self.attach(self.tunnel.services.admit(service));
+        }
+        if let Some(service) = self.service.get() {
+            service
+                .first_byte
+                .observe(self.begun.elapsed().as_secs_f64());
+        }
+    }
+
+    fn attach(&self, service: Arc<Service>) {
+        self.sent.attach(service.bytes(Direction::Sent));
+        self.received.attach(service.bytes(Direction::Received));
+        // Attached once: whoever calls has looked.
+        drop(self.service.set(service));
+    }
+}
+
+impl Drop for Request {
+    fn drop(&mut self) {
+        if self.service.get().is_none() {
+            self.attach(self.tunnel.services.other());
+        }
+        if let Some(service) = self.service.get() {
+            service.outcomes(self.outcome).inc();
+        }
+        self.tunnel.requests_active.dec();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::Registry;
+
+    #[test]
+    fn bytes_before_the_answer_count_for_the_service_all_the_same() {
+        let mut registry = Registry::new("test");
+        let tunnel = Tunnel::new(&mut registry, "any").unwrap();
+        let mut request = Request::begin(&tunnel, "demo");
+        request.sent.add(10);
+        assert!(tunnel.services.known("demo").is_none());
+        request.answered("demo");
+        request.sent.clone().add(5);
+        let demo = tunnel.services.known("demo").unwrap();
+        assert_eq!(demo.bytes(Direction::Sent).get(), 15);
+        assert_eq!(tunnel.requests_active.get(), 1);
+        request.outcome = Outcome::Complete;
+        drop(request);
+        assert_eq!(demo.outcomes(Outcome::Complete).get(), 1);
+        assert_eq!(tunnel.requests_active.get(), 0);
+    }
+
+    #[test]
+    fn a_request_to_nothing_counts_as_other() {
+        let mut registry = Registry::new("test");
+        let tunnel = Tunnel::new(&mut registry, "any").unwrap();
+        let request = Request::begin(&tunnel, "../../etc");
+        request.sent.add(7);
+        drop(request);
+        let other = tunnel.services.other();
+        assert_eq!(other.bytes(Direction::Sent).get(), 7);
+        assert_eq!(other.outcomes(Outcome::ClientGone).get(), 1);
+        assert_eq!(tunnel.services.total(Direction::Sent), 7);
+    }
+}
