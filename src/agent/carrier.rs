@@ -13,8 +13,10 @@ use tokio::task::spawn_local;
 use tokio::time::timeout;
 
 use super::dial::DialError;
+use super::metrics::Endpoint;
 use super::run::Shared;
 use super::serve;
+use crate::metrics::{CarrierEnd, CarrierKind};
 use crate::mux::{Role, Session};
 use crate::wire::control::{CarrierFailed, Message, OpenCarrier};
 use crate::wire::limits::TLS_HANDSHAKE;
@@ -30,6 +32,7 @@ pub(super) fn open(shared: &Rc<Shared>, open: OpenCarrier, answer: mpsc::Sender<
         match dial(&shared, &open.ticket).await {
             Ok(upgraded) => run(&shared, upgraded).await,
             Err(error) => {
+                shared.metrics.api.failed(&error);
                 tracing::warn!(%error, "can not open a carrier");
                 let failed = CarrierFailed {
                     reason: error.to_string(),
@@ -42,6 +45,7 @@ pub(super) fn open(shared: &Rc<Shared>, open: OpenCarrier, answer: mpsc::Sender<
 }
 
 async fn dial(shared: &Shared, ticket: &str) -> Result<Upgraded, DialError> {
+    let counted = shared.metrics.api.request(Endpoint::Carrier);
     let tls = shared.dialer.connect().await?;
     let lost = |error: &dyn std::fmt::Display| DialError::Unreachable(error.to_string());
     let (mut sender, connection) = http1::handshake(TokioIo::new(tls))
@@ -59,6 +63,7 @@ async fn dial(shared: &Shared, ticket: &str) -> Result<Upgraded, DialError> {
         .await
         .map_err(|_| lost(&"the gateway does not answer"))?
         .map_err(|error| lost(&error))?;
+    counted.answered(response.status().as_u16());
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         return Err(DialError::Refused(format!(
             "it answers {} to a carrier",
@@ -72,11 +77,18 @@ async fn dial(shared: &Shared, ticket: &str) -> Result<Upgraded, DialError> {
 
 async fn run(shared: &Rc<Shared>, upgraded: Upgraded) {
     let for_streams = Rc::clone(shared);
-    let (session, driver) = Session::new(TokioIo::new(upgraded), Role::Client, move |stream| {
+    let io = TokioIo::new(upgraded);
+    let tunnel = &shared.metrics.tunnel;
+    let meters = tunnel.session(CarrierKind::Tls);
+    let (session, driver) = Session::new(io, Role::Client, meters, move |stream| {
         spawn_local(serve::run(Rc::clone(&for_streams), stream));
     });
+    let mut up = tunnel.carrier_up(CarrierKind::Tls);
     shared.carrier_up(&session);
     let ended = driver.await;
+    if ended.is_err() {
+        up.end = CarrierEnd::Failed;
+    }
     let stats = session.stats();
     shared.carrier_down();
     tracing::info!(

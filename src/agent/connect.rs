@@ -28,10 +28,11 @@ pub(super) async fn run(shared: Rc<Shared>) {
                     backoff.reset();
                 }
                 shared.reporter.connection(Connection::Connecting);
+                shared.metrics.reconnects.get(end.reason()).inc();
                 match end {
                     // The old channel is kept until the gateway closes it: what runs may end.
                     End::Drain => drop(spawn_local(async move { channel.run().await })),
-                    End::Lost(reason) => tracing::warn!(reason, "disconnected from the gateway"),
+                    End::Lost(_, reason) => tracing::warn!(reason, "disconnected from the gateway"),
                 }
                 backoff.next()
             }
@@ -42,6 +43,7 @@ pub(super) async fn run(shared: Rc<Shared>) {
 }
 
 fn failed(shared: &Shared, backoff: &mut Backoff, error: &DialError) -> Duration {
+    shared.metrics.api.failed(error);
     let text = error.to_string();
     let (connection, wait) = match error {
         DialError::Refused(_) | DialError::Local(_) => (Connection::Refused(text), Backoff::slow()),

@@ -19,9 +19,11 @@ use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
 use super::carrier;
 use super::dial::DialError;
+use super::metrics::{ApiError, Disconnect, Endpoint};
 use super::run::Shared;
 use crate::http::error::parse;
-use crate::http::websocket::control_config;
+use crate::http::websocket::{Pings, control_config};
+use crate::metrics::{Direction, MessageType};
 use crate::wire::control::{self, Decoded, Drain, Envelope, Heartbeat, Message, Welcome};
 use crate::wire::limits::{CONTROL_PING, CONTROL_QUEUE, CONTROL_SILENCE, TLS_HANDSHAKE};
 
@@ -34,7 +36,17 @@ pub(super) enum End {
     /// The gateway wants us elsewhere; the channel itself still lives.
     Drain,
     /// It is over, and why.
-    Lost(String),
+    Lost(Disconnect, String),
+}
+
+impl End {
+    /// Why, as it is counted.
+    pub(super) fn reason(&self) -> Disconnect {
+        match self {
+            Self::Drain => Disconnect::Drain,
+            Self::Lost(reason, _) => *reason,
+        }
+    }
 }
 
 /// A control channel that has been welcomed.
@@ -43,6 +55,7 @@ pub(super) struct Channel {
     shared: Rc<Shared>,
     welcome: Welcome,
     sent: u64,
+    pings: Pings,
     told_drain: bool,
     /// What tasks of this connection have to say.
     answers: mpsc::Sender<Message>,
@@ -55,6 +68,7 @@ pub(super) struct Channel {
 /// [`DialError`], told apart by who has to act.
 pub(super) async fn connect(shared: &Rc<Shared>) -> Result<Channel, DialError> {
     let token = shared.dialer.token()?;
+    let counted = shared.metrics.api.request(Endpoint::Connect);
     let tls = shared.dialer.connect().await?;
     let url = format!("wss://{}/v1/agent/connect", shared.dialer.authority());
     let local = |error: &dyn std::fmt::Display| DialError::Local(error.to_string());
@@ -69,8 +83,14 @@ pub(super) async fn connect(shared: &Rc<Shared>) -> Result<Channel, DialError> {
     }
     let handshake = client_async_with_config(request, tls, Some(control_config()));
     let socket = match timeout(TLS_HANDSHAKE, handshake).await {
-        Ok(Ok((socket, _))) => socket,
-        Ok(Err(WsError::Http(response))) => return Err(refusal(&response)),
+        Ok(Ok((socket, response))) => {
+            counted.answered(response.status().as_u16());
+            socket
+        }
+        Ok(Err(WsError::Http(response))) => {
+            counted.answered(response.status().as_u16());
+            return Err(refusal(&response));
+        }
         Ok(Err(error)) => {
             return Err(DialError::Unreachable(format!(
                 "the gateway does not speak WebSocket: {error}"
@@ -120,6 +140,8 @@ impl Channel {
         let Message::Welcome(welcome) = envelope.message else {
             return Err(lost());
         };
+        let tunnel = &shared.metrics.tunnel;
+        tunnel.control(MessageType::Welcome, Direction::Received);
         tracing::info!(
             session = welcome.session_id,
             cluster = welcome.cluster_id,
@@ -133,6 +155,7 @@ impl Channel {
             shared,
             welcome,
             sent: 0,
+            pings: Pings::default(),
             told_drain: false,
             answers,
             answered,
@@ -141,7 +164,7 @@ impl Channel {
 
     /// Serves the channel until it is lost or the gateway drains.
     pub(super) async fn run(&mut self) -> End {
-        let mut pings = interval(CONTROL_PING);
+        let mut ticks = interval(CONTROL_PING);
         let mut heard = Instant::now();
         let mut beat = Instant::now();
         let draining = self.shared.draining.clone();
@@ -166,11 +189,12 @@ impl Channel {
                         return lost;
                     }
                 }
-                _ = pings.tick() => {
+                _ = ticks.tick() => {
                     if heard.elapsed() > CONTROL_SILENCE {
-                        return End::Lost(format!("the gateway was silent for {} s", CONTROL_SILENCE.as_secs()));
+                        return End::Lost(Disconnect::Silent, format!("the gateway was silent for {} s", CONTROL_SILENCE.as_secs()));
                     }
-                    if let Err(lost) = self.write(WsMessage::Ping(Vec::new().into())).await {
+                    let ping = WsMessage::Ping(self.pings.ping());
+                    if let Err(lost) = self.write(ping).await {
                         return lost;
                     }
                 }
@@ -207,29 +231,50 @@ impl Channel {
     }
 
     fn on_message(&mut self, message: Option<Result<WsMessage, WsError>>) -> Option<End> {
+        let lost = |reason, text: String| Some(End::Lost(reason, text));
         let text = match message {
             Some(Ok(WsMessage::Text(text))) => text,
+            Some(Ok(WsMessage::Pong(payload))) => {
+                if let Some(took) = self.pings.answered(&payload) {
+                    let round_trip = &self.shared.metrics.tunnel.control_round_trip;
+                    round_trip.observe(took.as_secs_f64());
+                }
+                return None;
+            }
             Some(Ok(WsMessage::Close(frame))) => {
                 let reason = frame.map_or_else(String::new, |frame| frame.reason.to_string());
-                return Some(End::Lost(format!(
-                    "the gateway closed the connection ({reason})"
-                )));
+                return lost(
+                    Disconnect::Closed,
+                    format!("the gateway closed the connection ({reason})"),
+                );
             }
             Some(Ok(_)) => return None,
             Some(Err(error)) => {
-                return Some(End::Lost(format!(
-                    "the connection to the gateway was lost: {error}"
-                )));
+                return lost(
+                    Disconnect::Lost,
+                    format!("the connection to the gateway was lost: {error}"),
+                );
             }
-            None => return Some(End::Lost("the gateway closed the connection".to_owned())),
+            None => {
+                return lost(
+                    Disconnect::Closed,
+                    "the gateway closed the connection".to_owned(),
+                );
+            }
         };
         match control::decode(&text) {
-            Ok(Decoded::Known(envelope)) => self.on_known(envelope.message),
+            Ok(Decoded::Known(envelope)) => {
+                self.count((&envelope.message).into(), Direction::Received);
+                self.on_known(envelope.message)
+            }
             Ok(Decoded::Unknown { kind, .. }) => {
+                self.count(MessageType::Unknown, Direction::Received);
                 tracing::debug!(kind, "unknown control message passed over");
                 None
             }
             Err(error) => {
+                self.count(MessageType::Malformed, Direction::Received);
+                self.shared.metrics.api.error(ApiError::Protocol);
                 tracing::warn!(%error, "the gateway sent what is no message");
                 None
             }
@@ -255,22 +300,31 @@ impl Channel {
         None
     }
 
+    fn count(&self, message: MessageType, direction: Direction) {
+        self.shared.metrics.tunnel.control(message, direction);
+    }
+
     async fn send(&mut self, message: Message) -> Result<(), End> {
         self.sent += 1;
+        self.count((&message).into(), Direction::Sent);
         let envelope = Envelope::new(format!("agent-{}", self.sent), Timestamp::now(), message);
         let text = envelope
             .encode()
-            .map_err(|error| End::Lost(error.to_string()))?;
+            .map_err(|error| End::Lost(Disconnect::Lost, error.to_string()))?;
         self.write(WsMessage::text(text)).await
     }
 
     async fn write(&mut self, message: WsMessage) -> Result<(), End> {
         match timeout(WRITE, self.socket.send(message)).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(End::Lost(format!(
-                "the connection to the gateway was lost: {error}"
-            ))),
-            Err(_) => Err(End::Lost("the gateway does not read".to_owned())),
+            Ok(Err(error)) => Err(End::Lost(
+                Disconnect::Lost,
+                format!("the connection to the gateway was lost: {error}"),
+            )),
+            Err(_) => Err(End::Lost(
+                Disconnect::Stalled,
+                "the gateway does not read".to_owned(),
+            )),
         }
     }
 }

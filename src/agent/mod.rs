@@ -11,10 +11,12 @@ pub mod config;
 mod connect;
 mod control;
 mod dial;
+mod metrics;
 mod run;
 mod serve;
 mod status;
 pub mod target;
 
+pub use metrics::Metrics;
 pub use run::{Agent, AgentError};
 pub use status::{Connection, Status};

@@ -3,10 +3,11 @@
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use tokio::runtime::{Builder, LocalOptions};
+use tokio::runtime::{Builder, Handle, LocalOptions};
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -14,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::config::AgentConfig;
 use super::connect;
 use super::dial::Dialer;
+use super::metrics::Metrics;
 use super::status::{Reporter, Status};
 use super::target::Targets;
 use crate::config::ConfigError;
@@ -34,6 +36,9 @@ pub enum AgentError {
     /// A URL, CA or target can not be used as it is configured.
     #[error("{0}")]
     Setup(String),
+    /// The metrics do not go together; a fault of this program.
+    #[error("can not set up the metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
     /// The thread or runtime could not be made.
     #[error("can not start the agent's thread: {0}")]
     Thread(#[from] io::Error),
@@ -43,6 +48,7 @@ pub enum AgentError {
 #[derive(Debug)]
 pub struct Agent {
     status: watch::Receiver<Status>,
+    metrics: Arc<Metrics>,
     drain: CancellationToken,
     kill: CancellationToken,
     ended: Option<oneshot::Receiver<()>>,
@@ -58,16 +64,22 @@ impl Agent {
         config.validate()?;
         let dialer =
             Dialer::new(&config.pipeops).map_err(|error| AgentError::Setup(error.to_string()))?;
-        let (reporter, status) = Reporter::new();
+        let services = config.tunnel.forwards.len() + usize::from(config.kubernetes.enabled);
+        let (reporter, status) = Reporter::new(services);
+        let metrics = Metrics::new(&config, status.clone(), reporter.connected())?;
+        if let Ok(main) = Handle::try_current() {
+            metrics.runtimes().add("main", main);
+        }
         let (drain, kill) = (CancellationToken::new(), CancellationToken::new());
         let (end, ended) = oneshot::channel();
         let (ready, started) = std::sync::mpsc::channel();
         let grace = config.drain_timeout.0;
         let tokens = (drain.clone(), kill.clone());
+        let told = (reporter, Arc::clone(&metrics));
         thread::Builder::new()
             .name("agent".to_owned())
             .spawn(move || {
-                if let Err(error) = thread_main(config, dialer, reporter, tokens, &ready) {
+                if let Err(error) = thread_main(config, dialer, told, tokens, &ready) {
                     tracing::error!(%error, "the agent has failed");
                 }
                 drop(end);
@@ -75,6 +87,7 @@ impl Agent {
         match started.recv() {
             Ok(Ok(())) => Ok(Self {
                 status,
+                metrics,
                 drain,
                 kill,
                 ended: Some(ended),
@@ -91,6 +104,12 @@ impl Agent {
     #[must_use]
     pub fn status(&self) -> watch::Receiver<Status> {
         self.status.clone()
+    }
+
+    /// What the agent measures.
+    #[must_use]
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
     }
 
     /// Tells the gateway, waits for requests under way up to the configured time, then ends.
@@ -124,7 +143,7 @@ impl Drop for Agent {
 fn thread_main(
     config: AgentConfig,
     dialer: Dialer,
-    reporter: Reporter,
+    (reporter, metrics): (Reporter, Arc<Metrics>),
     (drain, kill): (CancellationToken, CancellationToken),
     ready: &std::sync::mpsc::Sender<Result<(), String>>,
 ) -> io::Result<()> {
@@ -132,14 +151,26 @@ fn thread_main(
         .enable_all()
         .build_local(LocalOptions::default())?;
     runtime.block_on(async {
-        let targets = match Targets::new(&config) {
+        metrics.runtimes().add("agent", Handle::current());
+        let targets = match Targets::new(&config, &metrics.targets) {
             Ok(targets) => targets,
             Err(error) => {
                 drop(ready.send(Err(error.to_string())));
                 return;
             }
         };
-        let shared = Rc::new(Shared::new(config, dialer, reporter, targets, drain));
+        let shared = Rc::new(Shared {
+            config,
+            dialer,
+            reporter,
+            metrics,
+            targets,
+            draining: drain,
+            drain_told: CancellationToken::new(),
+            sessions: RefCell::default(),
+            active: Cell::new(0),
+            became_idle: Notify::new(),
+        });
         drop(ready.send(Ok(())));
         tokio::select! {
             () = kill.cancelled() => {}
@@ -169,6 +200,7 @@ pub(super) struct Shared {
     pub(super) config: AgentConfig,
     pub(super) dialer: Dialer,
     pub(super) reporter: Reporter,
+    pub(super) metrics: Arc<Metrics>,
     pub(super) targets: Targets,
     /// Cancelled when no new requests are wanted.
     pub(super) draining: CancellationToken,
@@ -180,26 +212,6 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    fn new(
-        config: AgentConfig,
-        dialer: Dialer,
-        reporter: Reporter,
-        targets: Targets,
-        draining: CancellationToken,
-    ) -> Self {
-        Self {
-            config,
-            dialer,
-            reporter,
-            targets,
-            draining,
-            drain_told: CancellationToken::new(),
-            sessions: RefCell::default(),
-            active: Cell::new(0),
-            became_idle: Notify::new(),
-        }
-    }
-
     /// Notes a carrier.
     pub(super) fn carrier_up(&self, session: &Session) {
         let mut sessions = self.sessions.borrow_mut();

@@ -1,5 +1,7 @@
 //! One stream from the gateway: requests, one after the other.
 
+mod patience;
+
 use std::future::pending;
 use std::pin::pin;
 use std::rc::Rc;
@@ -12,19 +14,22 @@ use http_body_util::BodyExt;
 use hyper::body::{Frame as BodyFrame, Incoming};
 use hyper_util::rt::TokioIo;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, interval};
+use tokio::time::interval;
+
+use patience::Patience;
 
 use super::run::Shared;
 use super::target::{Answer, Target};
-use crate::http::body::{ExchangeBody, Meter, is_bodyless};
+use crate::http::body::{ExchangeBody, is_bodyless};
 use crate::http::exchange::{self, ExchangeError, Receiver, Sender};
 use crate::http::headers;
+use crate::metrics::{Outcome, Request};
 use crate::mux::Stream;
 use crate::relay::relay;
 use crate::wire::error::{ApiError, ErrorCode};
 use crate::wire::frame::Frame;
 use crate::wire::head::{RequestHead, ResponseHead};
-use crate::wire::limits::{MAX_DATA_FRAME, UPLOAD_IDLE};
+use crate::wire::limits::MAX_DATA_FRAME;
 
 /// How often a stream is looked at whose request body the target does not read: the gateway may
 /// have given it up behind bytes that nobody takes.
@@ -58,6 +63,8 @@ async fn serve(
 ) -> Option<(Sender, Receiver)> {
     let request_id = head.request_id.clone();
     let service = head.service.clone();
+    let tunnel = &shared.metrics.tunnel;
+    let mut request = Request::begin(tunnel, &service);
     let Some(target) = shared.targets.get(&service) else {
         let error = ApiError::new(
             ErrorCode::ServiceUnknown,
@@ -66,17 +73,22 @@ async fn serve(
                 shared.targets.names()
             ),
         );
+        request.failed(error.code);
         drop(sender.send(&Frame::Reset(error)).await);
         return None;
     };
+    if target.is_kubernetes() {
+        shared.metrics.kubernetes_requests.inc();
+    }
     let mut exchange = Exchange {
         sender,
         inbound: Inbound::Lost,
         method: head.method.clone(),
         upgrade: head.upgrade.is_some(),
-        received: Meter::default(),
+        request,
     };
     let served = exchange.run(target, head, receiver).await;
+    exchange.note(&served);
     if let Err(Failure::Told(error)) = &served {
         tracing::info!(
             request_id,
@@ -125,6 +137,11 @@ enum Inbound {
 }
 
 impl Inbound {
+    /// Whether the request's body is still being read.
+    fn is_out(&self) -> bool {
+        matches!(self, Self::Out(_))
+    }
+
     /// Resolves when the gateway has given the request up; never otherwise.
     async fn given_up(&mut self) {
         loop {
@@ -150,44 +167,20 @@ struct Exchange {
     method: Method,
     /// The request asks to switch protocols.
     upgrade: bool,
-    /// Bytes of the request's body so far.
-    received: Meter,
-}
-
-/// How long to wait for a response's head. The target's own time begins when it has the whole
-/// request: an upload may take as long as it moves.
-struct Patience {
-    response: Duration,
-    since: Instant,
-    seen: (u64, bool),
-}
-
-impl Patience {
-    fn new(response: Duration) -> Self {
-        Self {
-            response,
-            since: Instant::now(),
-            seen: (0, false),
-        }
-    }
-
-    fn is_over(&mut self, received: u64, inbound: &Inbound) -> bool {
-        let uploading = matches!(inbound, Inbound::Out(_));
-        let now = (received, uploading);
-        if now != self.seen {
-            self.seen = now;
-            self.since = Instant::now();
-        }
-        let limit = if uploading {
-            self.response.max(UPLOAD_IDLE)
-        } else {
-            self.response
-        };
-        self.since.elapsed() >= limit
-    }
+    /// What is counted of it.
+    request: Request,
 }
 
 impl Exchange {
+    /// Counts how it went; one that the gateway has given up is the client's doing.
+    fn note(&mut self, served: &Result<(), Failure>) {
+        match served {
+            Ok(()) => self.request.outcome = Outcome::Complete,
+            Err(Failure::Told(error)) => self.request.failed(error.code),
+            Err(Failure::Gone) => {}
+        }
+    }
+
     async fn run(
         &mut self,
         target: &Target,
@@ -195,6 +188,7 @@ impl Exchange {
         receiver: Receiver,
     ) -> Result<(), Failure> {
         let answer = self.ask(target, head, receiver).await?;
+        self.request.answered(target.name());
         if answer.response.status() == StatusCode::SWITCHING_PROTOCOLS {
             if !self.upgrade {
                 return Err(target.broken("it switches protocols unasked").into());
@@ -226,7 +220,7 @@ impl Exchange {
                     if self.sender.is_closed() {
                         return Err(Failure::Gone);
                     }
-                    if patience.is_over(self.received.get(), &self.inbound) {
+                    if patience.is_over(self.request.received.get(), self.inbound.is_out()) {
                         return Err(target.timed_out().into());
                     }
                 }
@@ -239,7 +233,8 @@ impl Exchange {
             self.inbound = Inbound::Held(receiver);
             return ExchangeBody::empty();
         }
-        let (body, returned) = ExchangeBody::new(receiver, &head.headers, self.received.clone());
+        let (body, returned) =
+            ExchangeBody::new(receiver, &head.headers, self.request.received.clone());
         self.inbound = Inbound::Out(returned);
         body
     }
@@ -291,6 +286,7 @@ impl Exchange {
             match frame.into_data() {
                 Ok(data) => {
                     queued += data.len();
+                    self.request.sent.add(data.len());
                     self.sender.queue_data(&data);
                 }
                 Err(frame) => {
@@ -341,13 +337,12 @@ impl Exchange {
         else {
             return Err(Failure::Gone);
         };
-        let (sent, received) = (Meter::default(), Meter::default());
         let relayed = relay(
             TokioIo::new(upgraded),
             &mut self.sender,
             &mut receiver,
-            &sent,
-            &received,
+            &self.request.sent,
+            &self.request.received,
         )
         .await;
         if let Err(error) = relayed {

@@ -1,6 +1,10 @@
 //! How the agent is, for its log, its probes and the program around it.
 
+use std::sync::Arc;
+
 use tokio::sync::watch;
+
+use super::metrics::Stopwatch;
 
 /// The connection to the gateway.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +28,8 @@ pub struct Status {
     pub connection: Connection,
     /// Data carriers that are up.
     pub carriers: usize,
+    /// Services that are configured.
+    pub services: usize,
     /// Takes no new requests.
     pub draining: bool,
 }
@@ -36,11 +42,21 @@ impl Status {
     }
 }
 
+impl Status {
+    /// Services that the gateway can reach: a tunnel is a service by its name, as the contract has
+    /// it, and without a carrier there is none. How busy they are does not matter.
+    #[must_use]
+    pub fn active_tunnels(&self) -> usize {
+        if self.carriers > 0 { self.services } else { 0 }
+    }
+}
+
 impl Default for Status {
     fn default() -> Self {
         Self {
             connection: Connection::Connecting,
             carriers: 0,
+            services: 0,
             draining: false,
         }
     }
@@ -48,16 +64,29 @@ impl Default for Status {
 
 /// Where changes are told; each is logged once.
 #[derive(Debug, Clone)]
-pub(super) struct Reporter(watch::Sender<Status>);
+pub(super) struct Reporter {
+    status: watch::Sender<Status>,
+    connected: Arc<Stopwatch>,
+}
 
 impl Reporter {
-    pub(super) fn new() -> (Self, watch::Receiver<Status>) {
-        let (sender, receiver) = watch::channel(Status::default());
-        (Self(sender), receiver)
+    pub(super) fn new(services: usize) -> (Self, watch::Receiver<Status>) {
+        let (status, receiver) = watch::channel(Status {
+            services,
+            ..Status::default()
+        });
+        let connected = Arc::default();
+        (Self { status, connected }, receiver)
+    }
+
+    /// The time during which the control channel was up.
+    pub(super) fn connected(&self) -> Arc<Stopwatch> {
+        Arc::clone(&self.connected)
     }
 
     /// Notes how the connection is.
     pub(super) fn connection(&self, now: Connection) {
+        self.connected.run(now == Connection::Connected);
         self.change(|status| status.connection = now);
     }
 
@@ -72,7 +101,7 @@ impl Reporter {
     }
 
     fn change(&self, change: impl FnOnce(&mut Status)) {
-        self.0.send_if_modified(|status| {
+        self.status.send_if_modified(|status| {
             let before = status.clone();
             change(status);
             if *status == before {

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use secrecy::ExposeSecret;
 
 use super::directory::{AuthError, Denied, Grant};
+use super::metrics::AuthFailure;
 use super::worker::Worker;
 use crate::http::headers;
 use crate::wire::error::{ApiError, ErrorCode};
@@ -17,7 +18,10 @@ impl Worker {
     /// # Errors
     /// 401 without a valid token, 400 for an ambiguous one.
     pub(super) fn authenticate(&self, headers: &HeaderMap) -> Result<Arc<Grant>, ApiError> {
-        let Some(token) = headers::bearer(headers)? else {
+        let token =
+            headers::bearer(headers).inspect_err(|_| self.auth_failed(AuthFailure::Ambiguous))?;
+        let Some(token) = token else {
+            self.auth_failed(AuthFailure::Missing);
             return Err(ApiError::new(
                 ErrorCode::Unauthorized,
                 "a token is needed: send `Authorization: Bearer …`",
@@ -26,7 +30,13 @@ impl Worker {
         Ok(self
             .shared
             .directory
-            .authenticate(token.expose_secret(), Timestamp::now())?)
+            .authenticate(token.expose_secret(), Timestamp::now())
+            .inspect_err(|error| self.auth_failed(error.into()))?)
+    }
+
+    /// Counts a refusal.
+    pub(super) fn auth_failed(&self, why: AuthFailure) {
+        self.shared.metrics.auth_failures.get(why).inc();
     }
 }
 

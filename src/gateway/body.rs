@@ -14,9 +14,10 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::carrier::Carrier;
-use super::record::{Outcome, Record};
+use super::record::Record;
 use crate::http::body::ExchangeBody;
 use crate::http::exchange::{ExchangeError, Receiver, Sender};
+use crate::metrics::Outcome;
 use crate::wire::error::{ApiError, ErrorCode};
 
 /// A response's body: none, our own, or a cluster's.

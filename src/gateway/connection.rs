@@ -13,6 +13,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use super::metrics::TlsResult;
 use super::service::{self, Client};
 use super::worker::Worker;
 use crate::http::exec::LocalExec;
@@ -35,7 +36,10 @@ pub(super) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAdd
         tracing::debug!(%error, %peer, "can not set a socket's options");
     }
     let acceptor = TlsAcceptor::from(worker.shared.tls.clone());
-    let tls = match timeout(TLS_HANDSHAKE, acceptor.accept(Socket::new(stream))).await {
+    let handshake = timeout(TLS_HANDSHAKE, acceptor.accept(Socket::new(stream))).await;
+    let handshakes = &worker.shared.metrics.tls_handshakes;
+    handshakes.get(TlsResult::of(&handshake)).inc();
+    let tls = match handshake {
         Ok(Ok(tls)) => tls,
         Ok(Err(error)) => {
             tracing::debug!(%error, %peer, "TLS handshake failed");

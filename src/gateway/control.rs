@@ -20,13 +20,15 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message as WsMessage,
 
 use super::agents::AgentHandle;
 use super::directory::Grant;
+use super::metrics::{AuthFailure, Held};
 use super::service::Client;
 use super::shared::Mail;
 use super::store::ClusterRecord;
 use super::tickets::AgentKey;
 use super::worker::Worker;
 use crate::http::headers;
-use crate::http::websocket::control_config;
+use crate::http::websocket::{Pings, control_config};
+use crate::metrics::{Direction, MessageType};
 use crate::wire::control::{
     self, Decoded, Drain, Envelope, ErrorReport, Message, PROTOCOL_VERSION, Welcome,
 };
@@ -50,6 +52,7 @@ pub(super) fn accept(
     let key = websocket_key(&request)?;
     let grant = worker.authenticate(request.headers())?;
     if grant.kind != TokenKind::Agent {
+        worker.auth_failed(AuthFailure::Kind);
         return Err(ApiError::new(
             ErrorCode::Forbidden,
             "a user token can not connect an agent; create one with `pipeops-gateway token create agent`",
@@ -64,7 +67,8 @@ pub(super) fn accept(
                 "the token's cluster is no longer registered",
             )
         })?;
-    check_cluster_id(&request, &cluster)?;
+    check_cluster_id(&request, &cluster)
+        .inspect_err(|_| worker.auth_failed(AuthFailure::ClusterId))?;
     if worker.agents.count(cluster.id.as_str()) >= MAX_AGENTS_PER_CLUSTER {
         return Err(ApiError::new(
             ErrorCode::TooManyRequests,
@@ -128,6 +132,7 @@ async fn run(
         Some(control_config()),
     )
     .await;
+    let connected = Held::one(&worker.shared.metrics.agents);
     let (control, outgoing) = mpsc::channel(CONTROL_QUEUE);
     let key = AgentKey {
         cluster: cluster.id.to_string(),
@@ -149,6 +154,7 @@ async fn run(
         key: key.clone(),
         socket,
         sent: 0,
+        pings: Pings::default(),
         draining: false,
     };
     let handle = AgentHandle {
@@ -158,6 +164,7 @@ async fn run(
         ended: grant.ended.clone(),
     };
     let reason = channel.run(&grant, &cluster, handle, outgoing).await;
+    drop(connected);
     worker.shared.tickets.forget(&key);
     worker
         .shared
@@ -171,6 +178,7 @@ struct Channel {
     key: AgentKey,
     socket: Socket,
     sent: u64,
+    pings: Pings,
     draining: bool,
 }
 
@@ -191,7 +199,7 @@ impl Channel {
             .broadcast(|| Mail::AgentUp(handle.clone()))
             .await;
         let shared = Arc::clone(&self.worker.shared);
-        let mut pings = interval(CONTROL_PING);
+        let mut ticks = interval(CONTROL_PING);
         let mut heard = Instant::now();
         let mut told_drain = false;
         loop {
@@ -212,11 +220,12 @@ impl Channel {
                         return "write failed";
                     }
                 }
-                _ = pings.tick() => {
+                _ = ticks.tick() => {
                     if heard.elapsed() > CONTROL_SILENCE {
                         return "silent for too long";
                     }
-                    if !self.write(WsMessage::Ping(Vec::new().into())).await {
+                    let ping = WsMessage::Ping(self.pings.ping());
+                    if !self.write(ping).await {
                         return "write failed";
                     }
                 }
@@ -224,6 +233,7 @@ impl Channel {
                     heard = Instant::now();
                     match message {
                         Some(Ok(WsMessage::Text(text))) => self.on_text(&text).await,
+                        Some(Ok(WsMessage::Pong(payload))) => self.on_pong(&payload),
                         Some(Ok(WsMessage::Close(_))) | None => return "closed by the agent",
                         Some(Ok(_)) => {}
                         Some(Err(error)) => {
@@ -247,27 +257,39 @@ impl Channel {
         })
     }
 
-    async fn on_text(&mut self, text: &str) {
-        let envelope = match control::decode(text) {
-            Ok(Decoded::Known(envelope)) => envelope,
+    /// Reads a message and counts it; `None` for one that there is nothing to do about.
+    async fn read(&mut self, text: &str) -> Option<Message> {
+        match control::decode(text) {
+            Ok(Decoded::Known(envelope)) => {
+                self.count((&envelope.message).into(), Direction::Received);
+                Some(envelope.message)
+            }
             Ok(Decoded::Unknown { kind, .. }) => {
+                self.count(MessageType::Unknown, Direction::Received);
                 tracing::debug!(
                     kind,
                     cluster = self.key.cluster,
                     "unknown control message passed over"
                 );
-                return;
+                None
             }
             Err(error) => {
+                self.count(MessageType::Malformed, Direction::Received);
                 let report = ErrorReport {
                     code: ErrorCode::InvalidRequest.as_str().to_owned(),
                     message: error.to_string(),
                 };
                 self.send(Message::Error(report)).await;
-                return;
+                None
             }
+        }
+    }
+
+    async fn on_text(&mut self, text: &str) {
+        let Some(message) = self.read(text).await else {
+            return;
         };
-        match envelope.message {
+        match message {
             Message::Heartbeat(beat) => {
                 tracing::debug!(
                     cluster = self.key.cluster,
@@ -307,8 +329,24 @@ impl Channel {
         }
     }
 
+    fn on_pong(&mut self, payload: &[u8]) {
+        if let Some(took) = self.pings.answered(payload) {
+            let round_trip = &self.worker.shared.metrics.tunnel.control_round_trip;
+            round_trip.observe(took.as_secs_f64());
+        }
+    }
+
+    fn count(&self, message: MessageType, direction: Direction) {
+        self.worker
+            .shared
+            .metrics
+            .tunnel
+            .control(message, direction);
+    }
+
     async fn send(&mut self, message: Message) -> bool {
         self.sent += 1;
+        self.count((&message).into(), Direction::Sent);
         let envelope = Envelope::new(format!("gw-{}", self.sent), Timestamp::now(), message);
         match envelope.encode() {
             Ok(text) => self.write(WsMessage::text(text)).await,

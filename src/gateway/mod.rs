@@ -16,6 +16,7 @@ mod connection;
 mod control;
 pub mod directory;
 mod hosts;
+mod metrics;
 pub mod operator;
 mod proxy;
 mod record;
@@ -28,6 +29,7 @@ pub mod tls;
 mod upgrade;
 mod worker;
 
+pub use metrics::Metrics;
 pub use run::{Gateway, GatewayError};
 
 /// A random name of `bytes` bytes, in lowercase hexadecimal; `None` when the system has no

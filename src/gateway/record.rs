@@ -3,38 +3,10 @@
 use std::net::SocketAddr;
 
 use http::{Method, StatusCode};
-use tokio::time::Instant;
 
-use crate::http::body::Meter;
 use crate::http::exchange::ExchangeError;
+use crate::metrics::{Label, Outcome, Request};
 use crate::wire::error::ApiError;
-
-/// How a request ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Outcome {
-    /// Both directions came to their end.
-    Complete,
-    /// The client went away first.
-    ClientGone,
-    /// The agent or the target gave up in mid-response.
-    Cut,
-    /// The token ended first.
-    Revoked,
-    /// Answered with an error of our own.
-    Refused,
-}
-
-impl Outcome {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Complete => "complete",
-            Self::ClientGone => "client_gone",
-            Self::Cut => "cut",
-            Self::Revoked => "revoked",
-            Self::Refused => "refused",
-        }
-    }
-}
 
 /// What is known of a request; logged when dropped.
 #[derive(Debug)]
@@ -49,30 +21,37 @@ pub(super) struct Record {
     /// Without the query, which may hold what nobody should read.
     pub(super) path: String,
     pub(super) status: Option<StatusCode>,
-    /// Bytes of bodies towards the cluster.
-    pub(super) sent: Meter,
-    /// Bytes of bodies from the cluster.
-    pub(super) received: Meter,
-    pub(super) begun: Instant,
-    pub(super) outcome: Outcome,
+    /// When it began, the bytes of its bodies, and how it ends.
+    pub(super) counted: Request,
     pub(super) reason: Option<String>,
 }
 
 impl Record {
     pub(super) fn outcome(&mut self, outcome: Outcome) {
-        self.outcome = outcome;
+        self.counted.outcome = outcome;
     }
 
     /// Notes the error that the client is answered with.
     pub(super) fn refused(&mut self, error: &ApiError) {
-        self.outcome = Outcome::Refused;
+        self.outcome(Outcome::Refused);
         self.status = StatusCode::from_u16(error.code.status()).ok();
         self.reason = Some(error.message.clone());
     }
 
+    /// Notes the status of the response, whose head has come.
+    pub(super) fn answered(&mut self, status: StatusCode) {
+        self.status = Some(status);
+        self.counted.answered(&self.service);
+    }
+
     /// Notes an error that came after the response's head.
     pub(super) fn failed(&mut self, error: &ExchangeError) {
-        self.outcome = Outcome::Cut;
+        match error {
+            ExchangeError::Reset(error) => self.counted.failed(error.code),
+            ExchangeError::Cut | ExchangeError::Io(_) | ExchangeError::Protocol(_) => {
+                self.outcome(Outcome::Cut);
+            }
+        }
         self.reason = Some(error.to_string());
     }
 }
@@ -90,10 +69,10 @@ impl Drop for Record {
             method = %self.method,
             path = self.path,
             status = self.status.map(|status| status.as_u16()),
-            bytes_sent = self.sent.get(),
-            bytes_received = self.received.get(),
-            duration_ms = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX),
-            outcome = self.outcome.as_str(),
+            bytes_sent = self.counted.sent.get(),
+            bytes_received = self.counted.received.get(),
+            duration_ms = u64::try_from(self.counted.begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+            outcome = self.counted.outcome.text(),
             reason = self.reason,
             "request"
         );

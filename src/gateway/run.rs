@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 
-use tokio::runtime::{Builder, LocalOptions};
+use tokio::runtime::{Builder, Handle, LocalOptions};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -17,6 +17,7 @@ use super::api;
 use super::config::GatewayConfig;
 use super::directory::Directory;
 use super::hosts::Hosts;
+use super::metrics::{self, MeteredStore, Metrics};
 use super::shared::{MAILBOX, Mail, Shared};
 use super::store::{RedbStore, StoreError};
 use super::tls::{Source, TlsError};
@@ -38,6 +39,9 @@ pub enum GatewayError {
     /// No admin socket.
     #[error(transparent)]
     AdminSocket(#[from] AdminSocketError),
+    /// The metrics do not go together; a fault of this program.
+    #[error("can not set up the metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
     /// The state folder can not be made.
     #[error("can not make the state folder {}: {source}", path.display())]
     StateDir {
@@ -77,10 +81,14 @@ impl Gateway {
     pub fn start(config: GatewayConfig) -> Result<Self, GatewayError> {
         config.validate()?;
         make_state_dir(&config)?;
-        let directory = Directory::open(Arc::new(RedbStore::open(&config.state_dir)?))?;
+        let mut registry = metrics::registry();
+        let store = MeteredStore::new(RedbStore::open(&config.state_dir)?, &mut registry)?;
+        let directory = Directory::open(Arc::new(store))?;
         let hosts = Hosts::new(&config.domain, &config.public_url(), &config.hosts);
         let source = Source::new(&config, &hosts);
         let (tls, certificate) = source.load()?;
+        let metrics = Metrics::new(registry, &directory, &certificate)?;
+        metrics.runtimes().add("main", Handle::current());
         let admin = AdminSocket::bind(&config.state_dir)?;
         let threads = config
             .threads
@@ -92,6 +100,7 @@ impl Gateway {
             config,
             hosts,
             Arc::clone(&directory),
+            metrics,
             tls,
             mailboxes,
         ));
@@ -130,11 +139,18 @@ impl Gateway {
         &self.shared.directory
     }
 
+    /// What the gateway measures.
+    #[must_use]
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.shared.metrics
+    }
+
     /// Takes no new work, tells agents to go elsewhere, waits for requests under way up to the
     /// configured time, then ends.
     pub async fn shutdown(mut self) {
         let grace = self.shared.config.drain_timeout.0;
         tracing::info!(grace_s = grace.as_secs(), "gateway drains");
+        self.shared.metrics.draining.set(1);
         self.shared.drain.cancel();
         let workers = std::mem::take(&mut self.workers);
         let mut workers = std::pin::pin!(futures_util::future::join_all(workers));

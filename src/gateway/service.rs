@@ -9,6 +9,7 @@ use hyper::body::Incoming;
 
 use super::body::ResponseBody;
 use super::hosts::Site;
+use super::metrics::HttpVersion;
 use super::worker::Worker;
 use super::{control, proxy, upgrade};
 use crate::http::authority;
@@ -42,9 +43,11 @@ pub(super) async fn handle(
 ) -> Result<Response<ResponseBody>, Infallible> {
     let id = request_id(&request);
     let last = framing::is_last(request.method(), request.headers());
+    let metrics = &worker.shared.metrics;
     let mut response = route(&worker, &client, request, &id)
         .await
         .unwrap_or_else(|refusal| {
+            metrics.tunnel.errors.get(refusal.error.code).inc();
             if !refusal.logged {
                 tracing::info!(
                     target: "access", request_id = id, peer = %client.peer,
@@ -61,6 +64,12 @@ pub(super) async fn handle(
     // What follows a refused upgrade on this connection may be the other protocol's bytes.
     let status = response.status();
     let http1 = client.heads.is_some();
+    let version = if http1 {
+        HttpVersion::H1
+    } else {
+        HttpVersion::H2
+    };
+    metrics.http_requests.get((version, status.into())).inc();
     let ends =
         last && status != StatusCode::SWITCHING_PROTOCOLS || status == StatusCode::BAD_REQUEST;
     if http1 && ends {

@@ -10,6 +10,7 @@ use super::agents::AgentHandle;
 use super::config::GatewayConfig;
 use super::directory::Directory;
 use super::hosts::Hosts;
+use super::metrics::Metrics;
 use super::tickets::{AgentKey, Tickets};
 use super::upgrade::CarrierIo;
 
@@ -35,6 +36,7 @@ pub(super) struct Shared {
     pub(super) config: GatewayConfig,
     pub(super) hosts: Hosts,
     pub(super) directory: Arc<Directory>,
+    pub(super) metrics: Arc<Metrics>,
     pub(super) tls: Arc<rustls::ServerConfig>,
     pub(super) tickets: Arc<Tickets>,
     pub(super) mailboxes: Vec<mpsc::Sender<Mail>>,
@@ -50,6 +52,7 @@ impl Shared {
         config: GatewayConfig,
         hosts: Hosts,
         directory: Arc<Directory>,
+        metrics: Arc<Metrics>,
         tls: Arc<rustls::ServerConfig>,
         mailboxes: Vec<mpsc::Sender<Mail>>,
     ) -> Self {
@@ -57,6 +60,7 @@ impl Shared {
             config,
             hosts,
             directory,
+            metrics,
             tls,
             tickets: Arc::default(),
             mailboxes,

@@ -18,12 +18,14 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::server::TlsStream;
 
 use super::carrier::Carrier;
+use super::metrics::AuthFailure;
 use super::service::Client;
 use super::shared::Mail;
 use super::tickets::{AgentKey, Ticket};
 use super::worker::Worker;
 use crate::http::framing::Guard;
 use crate::http::headers;
+use crate::metrics::{CarrierEnd, CarrierKind};
 use crate::mux::{Role, Session};
 use crate::relay::Socket;
 use crate::wire::error::{ApiError, ErrorCode};
@@ -73,6 +75,7 @@ pub(super) fn accept(
     let ticket = headers::bearer(request.headers())?
         .and_then(|ticket| worker.shared.tickets.redeem(ticket.expose_secret()))
         .ok_or_else(|| {
+            worker.auth_failed(AuthFailure::Ticket);
             ApiError::new(
                 ErrorCode::Unauthorized,
                 "the carrier ticket is unknown, used or too old; wait for a new open_carrier",
@@ -121,11 +124,14 @@ pub(super) async fn run(worker: Rc<Worker>, key: AgentKey, mut io: Box<CarrierIo
         return;
     }
     // The agent opens no streams; one that does is reset by being dropped here.
-    let (session, driver) = Session::new(*io, Role::Server, drop);
+    let tunnel = &worker.shared.metrics.tunnel;
+    let meters = tunnel.session(CarrierKind::Tls);
+    let (session, driver) = Session::new(*io, Role::Server, meters, drop);
     let carrier = Rc::new(Carrier::new(session));
     let Some(token_ended) = worker.agents.adopt(&key, &carrier) else {
         return;
     };
+    let mut up = tunnel.carrier_up(CarrierKind::Tls);
     tracing::info!(
         cluster = key.cluster,
         generation = key.generation,
@@ -135,8 +141,15 @@ pub(super) async fn run(worker: Rc<Worker>, key: AgentKey, mut io: Box<CarrierIo
     // Dropping the driver cuts every stream at once, whatever is still on its way.
     let ended = tokio::select! {
         ended = driver => ended,
-        () = token_ended.cancelled() => Ok(()),
+        () = token_ended.cancelled() => {
+            up.end = CarrierEnd::Revoked;
+            Ok(())
+        }
     };
+    if ended.is_err() {
+        up.end = CarrierEnd::Failed;
+    }
+    drop(up);
     worker.agents.lost(&key, &carrier);
     let stats = carrier.session.stats();
     tracing::info!(

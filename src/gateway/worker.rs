@@ -8,12 +8,14 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket as RawSocket, Type};
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::spawn_local;
 use tokio::time::{interval, sleep};
 use tokio_util::task::TaskTracker;
 
 use super::agents::Agents;
+use super::metrics::Held;
 use super::shared::{Mail, Shared};
 use super::{connection, upgrade};
 use crate::wire::limits::MAX_CONNECTIONS_PER_WORKER;
@@ -69,6 +71,13 @@ pub(super) async fn run(
     mailbox: mpsc::Receiver<Mail>,
 ) -> io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
+    let metrics = &shared.metrics;
+    metrics
+        .runtimes()
+        .add(format!("worker-{index}"), Handle::current());
+    metrics
+        .connections_limit
+        .add(MAX_CONNECTIONS_PER_WORKER as i64);
     let agents = Agents::new(index, Arc::clone(&shared.tickets));
     let connections = TaskTracker::new();
     let worker = Rc::new(Worker {
@@ -107,10 +116,11 @@ async fn accept(worker: &Rc<Worker>, listener: TcpListener) {
         };
         match accepted {
             Ok((stream, peer)) => {
+                let counted = Held::one(&worker.shared.metrics.connections);
                 let serve = connection::serve(Rc::clone(worker), stream, peer);
                 worker.connections.spawn_local(async move {
                     serve.await;
-                    drop(permit);
+                    drop((permit, counted));
                 });
             }
             Err(error) => {

@@ -5,6 +5,8 @@ use std::io;
 use std::task::{Context, Poll, ready};
 
 use bytes::BytesMut;
+use prometheus::Histogram;
+use tokio::time::Instant;
 
 use crate::metrics::Waiting;
 use crate::mux::{RecvHalf, SendHalf, Stream};
@@ -60,6 +62,8 @@ pub fn split(stream: Stream) -> (Sender, Receiver) {
             half: recv,
             decoder: Decoder::default(),
             end_owed: false,
+            open: false,
+            opening: None,
         },
     )
 }
@@ -129,9 +133,30 @@ pub struct Receiver {
     decoder: Decoder,
     /// The message is complete by its length; its END is still to come and says nothing new.
     end_owed: bool,
+    /// The peer has the stream: a frame of it has come.
+    open: bool,
+    /// Since when it is waited for that, and where the time is noted.
+    opening: Option<(Instant, Histogram)>,
 }
 
 impl Receiver {
+    /// Notes in `histogram` how long it is from `since` until the peer has the stream; nothing is
+    /// waited for on a stream that was used before.
+    pub fn time_opening(&mut self, since: Instant, histogram: &Histogram) {
+        if self.open {
+            histogram.observe(since.elapsed().as_secs_f64());
+        } else {
+            self.opening = Some((since, histogram.clone()));
+        }
+    }
+
+    fn opened(&mut self) {
+        self.open = true;
+        if let Some((since, histogram)) = self.opening.take() {
+            histogram.observe(since.elapsed().as_secs_f64());
+        }
+    }
+
     /// Notes that the message was complete by its length: the END that follows is passed over.
     pub(super) fn owe_end(&mut self) {
         self.end_owed = true;
@@ -146,7 +171,11 @@ impl Receiver {
         cx: &mut Context<'_>,
     ) -> Poll<Result<Option<Frame>, ExchangeError>> {
         loop {
-            match self.decoder.next_frame()? {
+            let frame = self.decoder.next_frame()?;
+            if frame.is_some() && !self.open {
+                self.opened();
+            }
+            match frame {
                 Some(Frame::Accept) => {}
                 Some(Frame::End) if self.end_owed => self.end_owed = false,
                 Some(Frame::Reset(error)) => return Poll::Ready(Err(ExchangeError::Reset(error))),

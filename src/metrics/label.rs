@@ -2,6 +2,7 @@
 
 use prometheus::core::{MetricVec, MetricVecBuilder};
 
+use crate::wire::control::Message;
 use crate::wire::error::ErrorCode;
 
 /// One label; a value of the type is a value of the label.
@@ -137,10 +138,10 @@ impl<M, L: Labels> Table<M, L> {
 
 /// Declares an enum that is a [`Label`].
 macro_rules! label {
-    ($(#[$about:meta])* $name:ident as $label:literal { $($(#[$doc:meta])* $value:ident = $text:literal,)+ }) => {
+    ($(#[$about:meta])* $vis:vis $name:ident as $label:literal { $($(#[$doc:meta])* $value:ident = $text:literal,)+ }) => {
         $(#[$about])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub enum $name { $($(#[$doc])* $value,)+ }
+        $vis enum $name { $($(#[$doc])* $value,)+ }
 
         impl $crate::metrics::Label for $name {
             const NAME: &'static str = $label;
@@ -188,7 +189,7 @@ impl Label for ErrorCode {
 
 label! {
     /// Which way bytes or messages went, as this program sees it.
-    Direction as "direction" {
+    pub Direction as "direction" {
         /// Into the tunnel, to the other program.
         Sent = "sent",
         /// Out of the tunnel, from the other program.
@@ -198,7 +199,7 @@ label! {
 
 label! {
     /// What a carrier runs over.
-    CarrierKind as "kind" {
+    pub CarrierKind as "kind" {
         /// TLS over TCP.
         Tls = "tls",
     }
@@ -206,7 +207,7 @@ label! {
 
 label! {
     /// Why a carrier ended.
-    CarrierEnd as "reason" {
+    pub CarrierEnd as "reason" {
         /// One side closed it properly.
         Closed = "closed",
         /// Its connection failed.
@@ -218,7 +219,7 @@ label! {
 
 label! {
     /// How a request ended.
-    Outcome as "outcome" {
+    pub Outcome as "outcome" {
         /// Both directions came to their end.
         Complete = "complete",
         /// The client went away first.
@@ -234,7 +235,7 @@ label! {
 
 label! {
     /// The type of a control message.
-    MessageType as "type" {
+    pub MessageType as "type" {
         /// `welcome`
         Welcome = "welcome",
         /// `open_carrier`
@@ -254,9 +255,22 @@ label! {
     }
 }
 
+impl From<&Message> for MessageType {
+    fn from(message: &Message) -> Self {
+        match message {
+            Message::Welcome(_) => Self::Welcome,
+            Message::OpenCarrier(_) => Self::OpenCarrier,
+            Message::CarrierFailed(_) => Self::CarrierFailed,
+            Message::Heartbeat(_) => Self::Heartbeat,
+            Message::Drain(_) => Self::Drain,
+            Message::Error(_) => Self::Error,
+        }
+    }
+}
+
 label! {
     /// Where bytes wait to be sent.
-    Queue as "queue" {
+    pub Queue as "queue" {
         /// Frames of an exchange that its stream does not take yet.
         Exchange = "exchange",
         /// Frames of all streams that the carrier's connection does not take yet.

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::label::{Direction, Outcome};
 use super::service::Service;
 use super::tunnel::Tunnel;
+use crate::wire::error::ErrorCode;
 
 /// Counts the bytes of one direction, for the request and, once that is known, for its service.
 /// Clones count into the same figures.
@@ -51,6 +52,7 @@ impl Meter {
 pub struct Request {
     tunnel: Arc<Tunnel>,
     service: OnceCell<Arc<Service>>,
+    answered: Cell<bool>,
     /// When its head was there.
     pub begun: Instant,
     /// Bytes of its bodies that went into the tunnel.
@@ -70,6 +72,7 @@ impl Request {
         let request = Self {
             tunnel: Arc::clone(tunnel),
             service: OnceCell::new(),
+            answered: Cell::new(false),
             begun: Instant::now(),
             sent: Meter::default(),
             received: Meter::default(),
@@ -83,6 +86,7 @@ impl Request {
 
     /// Notes that the response's head is there, and so that a service has this name.
     pub fn answered(&self, service: &str) {
+        self.answered.set(true);
         if self.service.get().is_none() {
             self.attach(self.tunnel.services.admit(service));
         }
@@ -91,6 +95,16 @@ impl Request {
                 .first_byte
                 .observe(self.begun.elapsed().as_secs_f64());
         }
+    }
+
+    /// Notes an error of the tunnel's own: the answer, or what breaks the answer off.
+    pub fn failed(&mut self, code: ErrorCode) {
+        self.tunnel.errors.get(code).inc();
+        self.outcome = if self.answered.get() {
+            Outcome::Cut
+        } else {
+            Outcome::Refused
+        };
     }
 
     fn attach(&self, service: Arc<Service>) {

@@ -27,8 +27,7 @@ pub struct Tunnel {
     pub requests_active: IntGauge,
     /// Errors of the tunnel's own, by code.
     pub errors: Table<IntCounter, ErrorCode>,
-    /// Messages of control channels.
-    pub control_messages: Table<IntCounter, (MessageType, Direction)>,
+    control_messages: Table<IntCounter, (MessageType, Direction)>,
     /// A ping on a control channel to its pong.
     pub control_round_trip: Histogram,
     pub(super) carriers: Table<IntGauge, CarrierKind>,
@@ -132,6 +131,11 @@ impl Tunnel {
         self.carriers_opened.get(kind).inc();
         self.streams_limit.add(MAX_STREAMS as i64);
         CarrierUp::new(Arc::clone(self), kind)
+    }
+
+    /// Counts a control message that was sent, or that was read.
+    pub fn control(&self, message: MessageType, direction: Direction) {
+        self.control_messages.get((message, direction)).inc();
     }
 
     /// Carriers that are up, of every kind.

@@ -9,13 +9,14 @@ use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::pool::OriginError;
 use crate::agent::config::{ForwardConfig, Protocol};
 use crate::agent::dial::client_config;
+use crate::agent::metrics::{Connect, TargetMeters};
 use crate::relay::tune;
 use crate::wire::limits::{CONNECT, TLS_HANDSHAKE};
 
@@ -25,11 +26,15 @@ pub(super) struct Connector {
     host: String,
     port: u16,
     tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
+    meters: Arc<TargetMeters>,
 }
 
 impl Connector {
     /// Prepares for a configured forward.
-    pub(super) fn forward(config: &ForwardConfig) -> Result<Self, String> {
+    pub(super) fn forward(
+        config: &ForwardConfig,
+        meters: Arc<TargetMeters>,
+    ) -> Result<Self, String> {
         let authority: http::uri::Authority = config
             .local_addr
             .parse()
@@ -42,6 +47,7 @@ impl Connector {
                     host,
                     port,
                     tls: None,
+                    meters,
                 });
             }
             Protocol::Https => &[b"http/1.1"],
@@ -62,6 +68,7 @@ impl Connector {
             host,
             port,
             tls: Some((Arc::new(tls), name)),
+            meters,
         })
     }
 
@@ -70,12 +77,28 @@ impl Connector {
         host: String,
         port: u16,
         tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
+        meters: Arc<TargetMeters>,
     ) -> Self {
-        Self { host, port, tls }
+        Self {
+            host,
+            port,
+            tls,
+            meters,
+        }
     }
 
     /// Connects, and does the TLS handshake where there is one.
     pub(super) async fn connect(&self) -> Result<OriginIo, OriginError> {
+        let begun = Instant::now();
+        let connected = self.connect_now().await;
+        self.meters.connects.get(result(&connected)).inc();
+        if connected.is_ok() {
+            self.meters.seconds.observe(begun.elapsed().as_secs_f64());
+        }
+        connected
+    }
+
+    async fn connect_now(&self) -> Result<OriginIo, OriginError> {
         let stream =
             match timeout(CONNECT, TcpStream::connect((self.host.as_str(), self.port))).await {
                 Ok(Ok(stream)) => stream,
@@ -94,6 +117,15 @@ impl Connector {
             Ok(Err(error)) => Err(OriginError::Tls(error)),
             Err(_) => Err(OriginError::ConnectTimedOut),
         }
+    }
+}
+
+fn result(connected: &Result<OriginIo, OriginError>) -> Connect {
+    match connected {
+        Ok(_) => Connect::Ok,
+        Err(OriginError::ConnectTimedOut) => Connect::TimedOut,
+        Err(OriginError::Tls(_)) => Connect::Tls,
+        Err(OriginError::Refused(_) | OriginError::Http(_)) => Connect::Refused,
     }
 }
 

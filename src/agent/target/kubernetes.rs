@@ -23,6 +23,7 @@ use super::policy;
 use super::pool::Pool;
 use super::prepare::{path_and_query, set};
 use crate::agent::config::{IdentityMode, KubernetesConfig};
+use crate::agent::metrics::TargetMeters;
 use crate::http::body::ExchangeBody;
 use crate::http::headers;
 use crate::wire::error::{ApiError, ErrorCode};
@@ -41,6 +42,7 @@ const EXTRA_SUBJECT: &str = "impersonate-extra-pipeops.io%2fsubject";
 pub(super) struct Kubernetes {
     config: KubernetesConfig,
     namespace: String,
+    meters: Arc<TargetMeters>,
     loaded: RefCell<Option<Loaded>>,
 }
 
@@ -59,10 +61,15 @@ pub(super) struct Api {
 }
 
 impl Kubernetes {
-    pub(super) fn new(config: &KubernetesConfig, namespace: &str) -> Self {
+    pub(super) fn new(
+        config: &KubernetesConfig,
+        namespace: &str,
+        meters: Arc<TargetMeters>,
+    ) -> Self {
         Self {
             config: config.clone(),
             namespace: namespace.to_owned(),
+            meters,
             loaded: RefCell::default(),
         }
     }
@@ -82,7 +89,7 @@ impl Kubernetes {
                 return loaded.api.clone().map_err(|_| unusable());
             }
         }
-        let api = load(&self.config).await.map(Rc::new);
+        let api = load(&self.config, &self.meters).await.map(Rc::new);
         if let Err(reason) = &api {
             tracing::error!(reason, "no usable configuration of the Kubernetes API");
         }
@@ -157,7 +164,7 @@ impl Api {
     }
 }
 
-async fn load(config: &KubernetesConfig) -> Result<Api, String> {
+async fn load(config: &KubernetesConfig, meters: &Arc<TargetMeters>) -> Result<Api, String> {
     let kube = kube_config(config).await?;
     if let Some(proxy) = &kube.proxy_url {
         return Err(format!(
@@ -189,7 +196,7 @@ async fn load(config: &KubernetesConfig) -> Result<Api, String> {
         .map(|authority| authority.as_str())
         .unwrap_or_default();
     Ok(Api {
-        pool: Pool::new(Connector::new(host, port, tls), false),
+        pool: Pool::new(Connector::new(host, port, tls, Arc::clone(meters)), false),
         auth,
         host: HeaderValue::from_str(authority).map_err(|error| error.to_string())?,
         base: url.path().trim_end_matches('/').to_owned(),

@@ -8,6 +8,7 @@ mod pool;
 mod prepare;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Request, Response};
@@ -15,6 +16,7 @@ use hyper::body::Incoming;
 use tokio::sync::mpsc;
 
 use super::config::{AgentConfig, ForwardConfig, KUBERNETES, Protocol};
+use super::metrics::TargetMeters;
 use crate::http::body::ExchangeBody;
 use crate::wire::error::{ApiError, ErrorCode};
 use crate::wire::head::{RequestHead, ResponseHead};
@@ -38,10 +40,13 @@ pub struct TargetError {
 pub(super) struct Targets(BTreeMap<String, Target>);
 
 impl Targets {
-    pub(super) fn new(config: &AgentConfig) -> Result<Self, TargetError> {
+    pub(super) fn new(
+        config: &AgentConfig,
+        meters: &Arc<TargetMeters>,
+    ) -> Result<Self, TargetError> {
         let mut targets = BTreeMap::new();
         for forward in &config.tunnel.forwards {
-            targets.insert(forward.name.clone(), Target::forward(forward)?);
+            targets.insert(forward.name.clone(), Target::forward(forward, meters)?);
         }
         if config.kubernetes.enabled {
             let target = Target {
@@ -50,6 +55,7 @@ impl Targets {
                 kind: Kind::Kubernetes(Kubernetes::new(
                     &config.kubernetes,
                     &config.agent.namespace,
+                    Arc::clone(meters),
                 )),
             };
             targets.insert(KUBERNETES.to_owned(), target);
@@ -101,12 +107,12 @@ pub(super) struct Answer {
 }
 
 impl Target {
-    fn forward(config: &ForwardConfig) -> Result<Self, TargetError> {
+    fn forward(config: &ForwardConfig, meters: &Arc<TargetMeters>) -> Result<Self, TargetError> {
         let failed = |reason: String| TargetError {
             service: config.name.clone(),
             reason,
         };
-        let connector = Connector::forward(config).map_err(failed)?;
+        let connector = Connector::forward(config, Arc::clone(meters)).map_err(failed)?;
         let h2 = matches!(config.protocol, Protocol::Grpc | Protocol::Grpcs);
         let forward = Forward::new(config).map_err(failed)?;
         Ok(Self {
@@ -114,6 +120,16 @@ impl Target {
             response_timeout: config.response_timeout.0,
             kind: Kind::Forward(Box::new((forward, Pool::new(connector, h2)))),
         })
+    }
+
+    /// Its name.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether it is the cluster's own API.
+    pub(super) fn is_kubernetes(&self) -> bool {
+        matches!(self.kind, Kind::Kubernetes(_))
     }
 
     /// How long a request may wait for the response's head.

@@ -138,6 +138,11 @@ impl Directory {
         self.read().clusters()
     }
 
+    /// How many clusters there are.
+    pub fn cluster_count(&self) -> usize {
+        self.read().cluster_names().count()
+    }
+
     /// All tokens, also those that have ended, by id.
     pub fn list_tokens(&self) -> Vec<Arc<TokenRecord>> {
         self.read().tokens()

@@ -1,15 +1,14 @@
 //! Who asks, and whether they may.
 
 use http::HeaderMap;
-use tokio::time::Instant;
 
 use super::{Admitted, ClusterRef, Route};
 use crate::gateway::directory::Grant;
-use crate::gateway::record::{Outcome, Record};
+use crate::gateway::record::Record;
 use crate::gateway::service::Client;
 use crate::gateway::store::ClusterAccess;
 use crate::gateway::worker::Worker;
-use crate::http::body::Meter;
+use crate::metrics::Request;
 use crate::wire::error::{ApiError, ErrorCode};
 use crate::wire::head::{Identity, RequestHead};
 use crate::wire::token::TokenKind;
@@ -28,9 +27,11 @@ pub(super) fn admit(
     };
     let scope = format!("tunnel:{}", route.path.service);
     let Some(cluster) = cluster else {
-        return Err(unknown_cluster(&grant, named));
+        return Err(unknown_cluster(worker, &grant, named));
     };
-    grant.authorize(&cluster, &scope)?;
+    grant
+        .authorize(&cluster, &scope)
+        .inspect_err(|denied| worker.auth_failed(denied.into()))?;
     let role = grant.role.ok_or_else(|| {
         ApiError::new(
             ErrorCode::Forbidden,
@@ -50,19 +51,27 @@ pub(super) fn admit(
 }
 
 /// A token for all clusters learns that there is none; any other learns nothing.
-fn unknown_cluster(grant: &Grant, named: &str) -> ApiError {
+fn unknown_cluster(worker: &Worker, grant: &Grant, named: &str) -> ApiError {
     if grant.kind == TokenKind::User && grant.clusters == ClusterAccess::All {
         return ApiError::new(
             ErrorCode::ClusterUnknown,
             format!("no cluster '{named}' is registered at this gateway; check its name"),
         );
     }
-    grant.no_such_cluster().into()
+    let denied = grant.no_such_cluster();
+    worker.auth_failed((&denied).into());
+    denied.into()
 }
 
 impl Admitted {
     /// Starts the log's record of the request.
-    pub(super) fn record(&self, client: &Client, route: &Route<'_>, head: &RequestHead) -> Record {
+    pub(super) fn record(
+        &self,
+        worker: &Worker,
+        client: &Client,
+        route: &Route<'_>,
+        head: &RequestHead,
+    ) -> Record {
         Record {
             request_id: route.id.to_owned(),
             peer: client.peer,
@@ -73,10 +82,7 @@ impl Admitted {
             method: head.method.clone(),
             path: head.target.split('?').next().unwrap_or_default().to_owned(),
             status: None,
-            sent: Meter::default(),
-            received: Meter::default(),
-            begun: Instant::now(),
-            outcome: Outcome::ClientGone,
+            counted: Request::begin(&worker.shared.metrics.tunnel, &head.service),
             reason: None,
         }
     }

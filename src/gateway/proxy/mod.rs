@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::body::{ResponseBody, SenderSlot, TunnelBody, revoked};
 use super::carrier::Carrier;
-use super::record::{Outcome, Record};
+use super::record::Record;
 use super::service::{Client, Refusal};
 use super::store::ClusterRecord;
 use super::worker::Worker;
@@ -24,6 +24,7 @@ use crate::http::body::{ExchangeBody, is_bodyless};
 use crate::http::exchange::{ExchangeError, Receiver, Sender};
 use crate::http::headers::{self, ResponseContext};
 use crate::http::path::TunnelPath;
+use crate::metrics::Outcome;
 use crate::wire::error::{ApiError, ErrorCode};
 use crate::wire::frame::{Frame, FrameError};
 use crate::wire::head::{RequestHead, ResponseHead};
@@ -81,11 +82,12 @@ pub(super) async fn forward(
         end: body.is_end_stream() || upgrade.is_some(),
         headers: fields,
     };
-    let mut record = admitted.record(client, &route, &head);
+    let mut record = admitted.record(worker, client, &route, &head);
     let context = response_context(&route, protocol.as_deref());
     let (method, ended_with_head) = (head.method.clone(), head.end);
     let frame = Frame::Request(Box::new(head));
-    let begun = Begun::begin(worker, &admitted.cluster, &frame).await;
+    let asked = record.counted.begun;
+    let begun = Begun::begin(worker, &admitted.cluster, &frame, asked).await;
     let begun = begun.map_err(|error| logged(&mut record, error))?;
     let ended = admitted.grant.ended.clone();
     let exchange = Exchange {
@@ -130,14 +132,17 @@ impl Begun {
         worker: &Worker,
         cluster: &ClusterRecord,
         request: &Frame,
+        asked: Instant,
     ) -> Result<Self, ApiError> {
+        let open = &worker.shared.metrics.open;
         let mut last = None;
         // A carrier that ends between being picked and being written to has seen nothing of it.
         for _ in 0..3 {
             let carrier = worker.agents.carrier(cluster).await?;
-            let Ok((mut sender, receiver)) = carrier.checkout().await else {
+            let Ok((mut sender, mut receiver)) = carrier.checkout().await else {
                 continue;
             };
+            receiver.time_opening(asked, open);
             match sender.send(request).await {
                 Ok(()) => {
                     return Ok(Self {
@@ -179,7 +184,7 @@ impl Exchange {
         context: &ResponseContext<'_>,
     ) -> Result<Response<ResponseBody>, Refusal> {
         let slot: SenderSlot = Rc::new(RefCell::new(None));
-        let mut upload = Upload::new(body, Rc::clone(&slot), self.record.sent.clone());
+        let mut upload = Upload::new(body, Rc::clone(&slot), self.record.counted.sent.clone());
         if self.ended_with_head {
             *slot.borrow_mut() = self.begun.sender.take();
         } else if !expects {
@@ -187,7 +192,7 @@ impl Exchange {
         }
         let head = self.response_head(&mut upload).await;
         let head = head.map_err(|error| logged(&mut self.record, error))?;
-        self.record.status = Some(head.status);
+        self.record.answered(head.status);
         if head.status == StatusCode::SWITCHING_PROTOCOLS {
             return self.switch(worker, head, upgrade, &slot, context);
         }
@@ -214,10 +219,10 @@ impl Exchange {
                 error = upload.failed() => return Err(error),
                 () = sleep_until(give_in), if withheld => upload.start(self.begun.sender.take()),
                 () = sleep_until(give_up) => {
-                    if self.record.sent.get() == sent {
+                    if self.record.counted.sent.get() == sent {
                         return Err(silent_agent());
                     }
-                    (give_up, sent) = (Instant::now() + ANSWER, self.record.sent.get());
+                    (give_up, sent) = (Instant::now() + ANSWER, self.record.counted.sent.get());
                 }
                 () = self.ended.cancelled() => return Err(revoked().into_api_error()),
             }
@@ -246,7 +251,7 @@ impl Exchange {
         let (inner, returned) = ExchangeBody::new(
             self.begun.receiver,
             response.headers(),
-            self.record.received.clone(),
+            self.record.counted.received.clone(),
         );
         *response.body_mut() = ResponseBody::Tunnel(Box::new(TunnelBody {
             inner,

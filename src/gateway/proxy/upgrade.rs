@@ -5,8 +5,9 @@ use hyper_util::rt::TokioIo;
 use tokio_util::sync::CancellationToken;
 
 use crate::gateway::body::revoked;
-use crate::gateway::record::{Outcome, Record};
+use crate::gateway::record::Record;
 use crate::http::exchange::{Receiver, Sender};
+use crate::metrics::Outcome;
 use crate::relay::{RelayError, relay as pump};
 
 /// Moves raw bytes both ways until both sides are done, or the token ends.
@@ -18,7 +19,7 @@ pub(super) async fn relay(
     mut record: Record,
 ) {
     let Ok(upgraded) = upgrade.await else { return };
-    let (sent, received) = (record.sent.clone(), record.received.clone());
+    let (sent, received) = (record.counted.sent.clone(), record.counted.received.clone());
     let io = TokioIo::new(upgraded);
     tokio::select! {
         biased;

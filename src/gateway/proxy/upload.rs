@@ -8,9 +8,9 @@ use tokio::sync::oneshot;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::gateway::body::{SenderSlot, spawn_owned};
-use crate::http::body::Meter;
 use crate::http::exchange::Sender;
 use crate::http::headers;
+use crate::metrics::Meter;
 use crate::wire::error::{ApiError, ErrorCode};
 use crate::wire::frame::Frame;
 

@@ -12,9 +12,11 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use tokio::time::interval;
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::config::GatewayConfig;
 use super::hosts::Hosts;
+use crate::metrics::timestamp;
 
 /// How often files are looked at; a renewed certificate is served this soon.
 const LOOK: Duration = Duration::from_secs(5);
@@ -62,6 +64,16 @@ struct Material {
 #[derive(Debug)]
 pub(super) struct Certificate {
     current: RwLock<Arc<CertifiedKey>>,
+}
+
+impl Certificate {
+    /// When it ends, in seconds since 1970; `None` where it can not be read.
+    pub(super) fn expires(&self) -> Option<f64> {
+        let current = Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner));
+        let (_, certificate) = X509Certificate::from_der(current.cert.first()?).ok()?;
+        let at = certificate.validity().not_after.timestamp();
+        Some(timestamp(jiff::Timestamp::from_second(at).ok()?))
+    }
 }
 
 impl ResolvesServerCert for Certificate {
