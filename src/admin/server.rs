@@ -17,7 +17,7 @@ use super::access::Access;
 use super::connection;
 use super::router::{Door, Router};
 use super::{AdminConfig, MonitoringConfig, Program, Watchdog};
-use crate::config::{ConfigError, Listen};
+use crate::config::Listen;
 
 /// Connections that wait to be accepted: a flood must not make a probe's wait for its next try.
 const BACKLOG: i32 = 1024;
@@ -25,9 +25,6 @@ const BACKLOG: i32 = 1024;
 /// Why the admin server does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum AdminError {
-    /// The configuration is not sound.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
     /// An address can not be listened on.
     #[error(
         "can not listen on {address}: {source}; set {key} to another address (port 0 takes a free one)"
@@ -82,7 +79,6 @@ impl AdminServer {
         program: Arc<dyn Program>,
         watchdog: Watchdog,
     ) -> Result<Self, AdminError> {
-        admin.validate()?;
         let access = Access::new(admin).map_err(|source| AdminError::Token {
             path: admin.token_file.clone().unwrap_or_default(),
             source,

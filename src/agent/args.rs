@@ -198,7 +198,7 @@ impl From<AgentError> for Failure {
     fn from(error: AgentError) -> Self {
         match error {
             AgentError::Config(_) | AgentError::Setup(_) => Self::usage(&error),
-            AgentError::Thread(_) => Self::failed(&error),
+            AgentError::Admin(_) | AgentError::Thread(_) => Self::failed(&error),
         }
     }
 }

@@ -20,6 +20,7 @@ use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 use super::carrier;
 use super::dial::DialError;
 use super::run::Shared;
+use super::status::KnownAs;
 use crate::http::error::parse;
 use crate::http::websocket::control_config;
 use crate::wire::control::{self, Decoded, Drain, Envelope, Heartbeat, Message, Welcome};
@@ -127,6 +128,11 @@ impl Channel {
             protocol = welcome.protocol_version,
             "connected to the gateway"
         );
+        shared.reporter.known_as(KnownAs {
+            cluster_id: welcome.cluster_id.clone(),
+            cluster_name: welcome.cluster_name.clone(),
+        });
+        shared.reporter.heard();
         let (answers, answered) = mpsc::channel(CONTROL_QUEUE);
         Ok(Self {
             socket,
@@ -176,6 +182,7 @@ impl Channel {
                 }
                 message = self.socket.next() => {
                     heard = Instant::now();
+                    self.shared.reporter.heard();
                     if let Some(end) = self.on_message(message) {
                         return end;
                     }

@@ -7,14 +7,16 @@ pub mod args;
 mod backoff;
 mod carrier;
 pub mod cluster;
+mod cluster_check;
 pub mod config;
 mod connect;
 mod control;
 mod dial;
+mod face;
 mod run;
 mod serve;
 mod status;
 pub mod target;
 
 pub use run::{Agent, AgentError};
-pub use status::{Connection, Status};
+pub use status::{Connection, KnownAs, Status};

@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -11,11 +12,14 @@ use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::cluster_check::ClusterCheck;
 use super::config::AgentConfig;
 use super::connect;
 use super::dial::Dialer;
+use super::face::Face;
 use super::status::{Reporter, Status};
 use super::target::Targets;
+use crate::admin::{AdminAddresses, AdminError, AdminServer, Beat, Watchdog};
 use crate::config::ConfigError;
 use crate::mux::Session;
 
@@ -34,6 +38,9 @@ pub enum AgentError {
     /// A URL, CA or target can not be used as it is configured.
     #[error("{0}")]
     Setup(String),
+    /// Probes and metrics can not be served.
+    #[error(transparent)]
+    Admin(#[from] AdminError),
     /// The thread or runtime could not be made.
     #[error("can not start the agent's thread: {0}")]
     Thread(#[from] io::Error),
@@ -42,7 +49,10 @@ pub enum AgentError {
 /// A running agent. Dropped without [`Agent::shutdown`], it ends at once.
 #[derive(Debug)]
 pub struct Agent {
+    reporter: Reporter,
     status: watch::Receiver<Status>,
+    admin: Option<AdminServer>,
+    addresses: AdminAddresses,
     drain: CancellationToken,
     kill: CancellationToken,
     ended: Option<oneshot::Receiver<()>>,
@@ -60,21 +70,27 @@ impl Agent {
             Dialer::new(&config.pipeops).map_err(|error| AgentError::Setup(error.to_string()))?;
         let (reporter, status) = Reporter::new();
         let (drain, kill) = (CancellationToken::new(), CancellationToken::new());
+        let watchdog = Watchdog::default();
+        let admin = serve_face(&config, status.clone(), watchdog.clone())?;
         let (end, ended) = oneshot::channel();
         let (ready, started) = std::sync::mpsc::channel();
         let grace = config.drain_timeout.0;
         let tokens = (drain.clone(), kill.clone());
+        let (reports, beat) = (reporter.clone(), watchdog.watch("agent"));
         thread::Builder::new()
             .name("agent".to_owned())
             .spawn(move || {
-                if let Err(error) = thread_main(config, dialer, reporter, tokens, &ready) {
+                if let Err(error) = thread_main(config, dialer, reports, tokens, beat, &ready) {
                     tracing::error!(%error, "the agent has failed");
                 }
                 drop(end);
             })?;
         match started.recv() {
             Ok(Ok(())) => Ok(Self {
+                reporter,
                 status,
+                addresses: admin.addresses(),
+                admin: Some(admin),
                 drain,
                 kill,
                 ended: Some(ended),
@@ -93,9 +109,17 @@ impl Agent {
         self.status.clone()
     }
 
+    /// Where its probes and metrics are.
+    #[must_use]
+    pub fn admin_addresses(&self) -> AdminAddresses {
+        self.addresses
+    }
+
     /// Tells the gateway, waits for requests under way up to the configured time, then ends.
     pub async fn shutdown(mut self) {
         tracing::info!(grace_s = self.grace.as_secs(), "agent drains");
+        // Whoever asks learns it before the gateway does.
+        self.reporter.draining();
         self.drain.cancel();
         let Some(mut ended) = self.ended.take() else {
             return;
@@ -111,6 +135,10 @@ impl Agent {
             // The thread's end is what is waited for; it sends nothing.
             drop(ended.await);
         }
+        // The last to go: probes are answered while requests end.
+        if let Some(admin) = self.admin.take() {
+            admin.shutdown().await;
+        }
         tracing::info!("agent stopped");
     }
 }
@@ -121,17 +149,40 @@ impl Drop for Agent {
     }
 }
 
+/// Starts what answers probes, with what it goes by.
+fn serve_face(
+    config: &AgentConfig,
+    status: watch::Receiver<Status>,
+    watchdog: Watchdog,
+) -> Result<AdminServer, AgentError> {
+    let served = config.kubernetes.enabled;
+    let cluster = served.then(|| ClusterCheck::start(&config.kubernetes));
+    let face = Face {
+        config: config.clone(),
+        status,
+        cluster: cluster.transpose()?,
+    };
+    let (own, monitoring) = (&config.admin, &config.monitoring);
+    Ok(AdminServer::start(
+        own,
+        monitoring,
+        Arc::new(face),
+        watchdog,
+    )?)
+}
+
 fn thread_main(
     config: AgentConfig,
     dialer: Dialer,
     reporter: Reporter,
     (drain, kill): (CancellationToken, CancellationToken),
+    beat: Beat,
     ready: &std::sync::mpsc::Sender<Result<(), String>>,
 ) -> io::Result<()> {
     let runtime = Builder::new_current_thread()
         .enable_all()
         .build_local(LocalOptions::default())?;
-    runtime.block_on(async {
+    runtime.block_on(beat.beside(async {
         let targets = match Targets::new(&config) {
             Ok(targets) => targets,
             Err(error) => {
@@ -146,14 +197,13 @@ fn thread_main(
             () = connect::run(Rc::clone(&shared)) => {}
             () = drained(&shared) => {}
         }
-    });
+    }));
     Ok(())
 }
 
 /// Resolves when the agent was told to drain and nothing is under way any more.
 async fn drained(shared: &Shared) {
     shared.draining.cancelled().await;
-    shared.reporter.draining();
     // Without a connection there is nobody to tell and nothing under way.
     drop(timeout(DRAIN_NOTICE, shared.drain_told.cancelled()).await);
     sleep(DRAIN_SETTLE).await;

@@ -128,6 +128,7 @@ async fn run(
         Some(control_config()),
     )
     .await;
+    let _connected = worker.shared.agents.one();
     let (control, outgoing) = mpsc::channel(CONTROL_QUEUE);
     let key = AgentKey {
         cluster: cluster.id.to_string(),

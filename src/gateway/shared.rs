@@ -1,8 +1,9 @@
 //! What the gateway's threads share.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
+use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -12,6 +13,7 @@ use super::directory::Directory;
 use super::hosts::Hosts;
 use super::tickets::{AgentKey, Tickets};
 use super::upgrade::CarrierIo;
+use crate::admin::Failing;
 
 /// Mail that may wait for a worker; senders wait beyond it.
 pub(super) const MAILBOX: usize = 1024;
@@ -42,7 +44,11 @@ pub(super) struct Shared {
     pub(super) drain: CancellationToken,
     /// Cancelled when what still runs is to be cut.
     pub(super) kill: CancellationToken,
+    /// Agents that are connected.
+    pub(super) agents: Live,
     generations: AtomicU64,
+    draining: OnceLock<Timestamp>,
+    lost: OnceLock<Failing>,
 }
 
 impl Shared {
@@ -62,7 +68,10 @@ impl Shared {
             mailboxes,
             drain: CancellationToken::new(),
             kill: CancellationToken::new(),
+            agents: Live::default(),
             generations: AtomicU64::new(1),
+            draining: OnceLock::new(),
+            lost: OnceLock::new(),
         }
     }
 
@@ -70,10 +79,59 @@ impl Shared {
         self.generations.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// Takes no new work from now on; whoever asks learns it before anybody is turned away.
+    pub(super) fn start_drain(&self) {
+        self.draining.get_or_init(Timestamp::now);
+        self.drain.cancel();
+    }
+
+    pub(super) fn draining_since(&self) -> Option<Timestamp> {
+        self.draining.get().copied()
+    }
+
+    /// Notes that a worker has ended; one that does so without being told to is missed.
+    pub(super) fn worker_ended(&self, index: usize) {
+        if !self.drain.is_cancelled() {
+            let reason = format!("worker {index} has failed; see the log");
+            self.lost
+                .get_or_init(|| Failing::new(reason, Timestamp::now()));
+        }
+    }
+
+    /// Why not all workers accept connections.
+    pub(super) fn lost_worker(&self) -> Option<Failing> {
+        self.lost.get().cloned()
+    }
+
     /// Tells every worker; one that has ended needs no mail.
     pub(super) async fn broadcast(&self, mail: impl Fn() -> Mail) {
         for mailbox in &self.mailboxes {
             drop(mailbox.send(mail()).await);
         }
+    }
+}
+
+/// How many of something there are.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Live(Arc<AtomicUsize>);
+
+/// One of them, for as long as it is kept.
+#[derive(Debug)]
+pub(super) struct One(Live);
+
+impl Live {
+    pub(super) fn one(&self) -> One {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        One(self.clone())
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for One {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -2,10 +2,12 @@
 
 mod self_signed;
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -62,6 +64,24 @@ struct Material {
 #[derive(Debug)]
 pub(super) struct Certificate {
     current: RwLock<Arc<CertifiedKey>>,
+    loaded: Timestamp,
+}
+
+impl Certificate {
+    /// From when until when it is valid; `None` where it can not be told.
+    pub(super) fn validity(&self) -> Option<RangeInclusive<Timestamp>> {
+        let current = Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner));
+        let (_, parsed) = x509_parser::parse_x509_certificate(current.cert.first()?).ok()?;
+        let validity = parsed.validity();
+        let from = Timestamp::from_second(validity.not_before.timestamp()).ok()?;
+        let until = Timestamp::from_second(validity.not_after.timestamp()).ok()?;
+        Some(from..=until)
+    }
+
+    /// When the first one was loaded.
+    pub(super) fn loaded(&self) -> Timestamp {
+        self.loaded
+    }
 }
 
 impl ResolvesServerCert for Certificate {
@@ -98,6 +118,7 @@ impl Source {
         let key = self.certified(&self.material()?)?;
         let certificate = Arc::new(Certificate {
             current: RwLock::new(Arc::new(key)),
+            loaded: Timestamp::now(),
         });
         let resolver: Arc<dyn ResolvesServerCert> = Arc::<Certificate>::clone(&certificate);
         let mut config =
