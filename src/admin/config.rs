@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Listen, Secret};
+use crate::config::{ConfigError, Listen, Secret};
 
 /// The `admin` section: probes, `/info` and `/config`.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -49,6 +49,22 @@ impl AdminConfig {
             token: None,
             token_file: None,
         }
+    }
+
+    /// Checks what the types can not.
+    ///
+    /// # Errors
+    /// [`ConfigError::Invalid`] for the first value that does not go.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let (field, reason) = match &self.token {
+            Some(_) if self.token_file.is_some() => ("admin.token", "goes without token_file"),
+            Some(token) if token.expose().trim().is_empty() => ("admin.token", "must not be empty"),
+            _ => return Ok(()),
+        };
+        Err(ConfigError::Invalid {
+            field,
+            reason: reason.to_owned(),
+        })
     }
 }
 

@@ -198,7 +198,9 @@ impl From<AgentError> for Failure {
     fn from(error: AgentError) -> Self {
         match error {
             AgentError::Config(_) | AgentError::Setup(_) => Self::usage(&error),
-            AgentError::Metrics(_) | AgentError::Thread(_) => Self::failed(&error),
+            AgentError::Admin(_) | AgentError::Metrics(_) | AgentError::Thread(_) => {
+                Self::failed(&error)
+            }
         }
     }
 }

@@ -29,6 +29,15 @@ pub(super) fn open(shared: &Rc<Shared>, open: OpenCarrier, answer: mpsc::Sender<
     }
     let shared = Rc::clone(shared);
     spawn_local(async move {
+        if !shared.config.tunnel.enabled {
+            let reason = "tunnel.enabled is false in the agent's configuration".to_owned();
+            drop(
+                answer
+                    .send(Message::CarrierFailed(CarrierFailed { reason }))
+                    .await,
+            );
+            return;
+        }
         match dial(&shared, &open.ticket).await {
             Ok(upgraded) => run(&shared, upgraded).await,
             Err(error) => {

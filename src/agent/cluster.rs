@@ -127,7 +127,7 @@ fn names(file: &Kubeconfig, wanted: Option<&str>) -> (Option<String>, Option<Str
 }
 
 /// What a person can act on is at the bottom of these chains ("connection refused").
-fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+pub(super) fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
     let mut error = error;
     while let Some(source) = error.source() {
         error = source;

@@ -261,6 +261,7 @@ impl AgentConfig {
             }
             _ => {}
         }
+        self.admin.validate()?;
         let mut names = vec![KUBERNETES];
         for forward in &self.tunnel.forwards {
             if !is_name(&forward.name) {

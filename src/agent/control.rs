@@ -21,6 +21,7 @@ use super::carrier;
 use super::dial::DialError;
 use super::metrics::{ApiError, Disconnect, Endpoint};
 use super::run::Shared;
+use super::status::KnownAs;
 use crate::http::error::parse;
 use crate::http::websocket::{Pings, control_config};
 use crate::metrics::{Direction, MessageType};
@@ -149,6 +150,11 @@ impl Channel {
             protocol = welcome.protocol_version,
             "connected to the gateway"
         );
+        shared.reporter.known_as(KnownAs {
+            cluster_id: welcome.cluster_id.clone(),
+            cluster_name: welcome.cluster_name.clone(),
+        });
+        shared.reporter.heard();
         let (answers, answered) = mpsc::channel(CONTROL_QUEUE);
         Ok(Self {
             socket,
@@ -200,6 +206,7 @@ impl Channel {
                 }
                 message = self.socket.next() => {
                     heard = Instant::now();
+                    self.shared.reporter.heard();
                     if let Some(end) = self.on_message(message) {
                         return end;
                     }

@@ -7,10 +7,12 @@ pub mod args;
 mod backoff;
 mod carrier;
 pub mod cluster;
+mod cluster_check;
 pub mod config;
 mod connect;
 mod control;
 mod dial;
+mod face;
 mod metrics;
 mod run;
 mod serve;
@@ -19,4 +21,4 @@ pub mod target;
 
 pub use metrics::Metrics;
 pub use run::{Agent, AgentError};
-pub use status::{Connection, Status};
+pub use status::{Connection, KnownAs, Status};

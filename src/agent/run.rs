@@ -12,12 +12,15 @@ use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::cluster_check::ClusterCheck;
 use super::config::AgentConfig;
 use super::connect;
 use super::dial::Dialer;
+use super::face::Face;
 use super::metrics::Metrics;
 use super::status::{Reporter, Status};
 use super::target::Targets;
+use crate::admin::{AdminAddresses, AdminError, AdminServer, Beat, Watchdog};
 use crate::config::ConfigError;
 use crate::mux::Session;
 
@@ -39,6 +42,9 @@ pub enum AgentError {
     /// The metrics do not go together; a fault of this program.
     #[error("can not set up the metrics: {0}")]
     Metrics(#[from] prometheus::Error),
+    /// Probes and metrics can not be served.
+    #[error(transparent)]
+    Admin(#[from] AdminError),
     /// The thread or runtime could not be made.
     #[error("can not start the agent's thread: {0}")]
     Thread(#[from] io::Error),
@@ -47,8 +53,11 @@ pub enum AgentError {
 /// A running agent. Dropped without [`Agent::shutdown`], it ends at once.
 #[derive(Debug)]
 pub struct Agent {
+    reporter: Reporter,
     status: watch::Receiver<Status>,
     metrics: Arc<Metrics>,
+    admin: Option<AdminServer>,
+    addresses: AdminAddresses,
     drain: CancellationToken,
     kill: CancellationToken,
     ended: Option<oneshot::Receiver<()>>,
@@ -71,23 +80,29 @@ impl Agent {
             metrics.runtimes().add("main", main);
         }
         let (drain, kill) = (CancellationToken::new(), CancellationToken::new());
+        let watchdog = Watchdog::default();
+        let admin = serve_face(&config, status.clone(), &metrics, watchdog.clone())?;
         let (end, ended) = oneshot::channel();
         let (ready, started) = std::sync::mpsc::channel();
         let grace = config.drain_timeout.0;
         let tokens = (drain.clone(), kill.clone());
-        let told = (reporter, Arc::clone(&metrics));
+        let told = (reporter.clone(), Arc::clone(&metrics));
+        let beat = watchdog.watch("agent");
         thread::Builder::new()
             .name("agent".to_owned())
             .spawn(move || {
-                if let Err(error) = thread_main(config, dialer, told, tokens, &ready) {
+                if let Err(error) = thread_main(config, dialer, told, tokens, beat, &ready) {
                     tracing::error!(%error, "the agent has failed");
                 }
                 drop(end);
             })?;
         match started.recv() {
             Ok(Ok(())) => Ok(Self {
+                reporter,
                 status,
                 metrics,
+                addresses: admin.addresses(),
+                admin: Some(admin),
                 drain,
                 kill,
                 ended: Some(ended),
@@ -106,6 +121,12 @@ impl Agent {
         self.status.clone()
     }
 
+    /// Where its probes and metrics are.
+    #[must_use]
+    pub fn admin_addresses(&self) -> AdminAddresses {
+        self.addresses
+    }
+
     /// What the agent measures.
     #[must_use]
     pub fn metrics(&self) -> &Arc<Metrics> {
@@ -115,6 +136,8 @@ impl Agent {
     /// Tells the gateway, waits for requests under way up to the configured time, then ends.
     pub async fn shutdown(mut self) {
         tracing::info!(grace_s = self.grace.as_secs(), "agent drains");
+        // Whoever asks learns it before the gateway does.
+        self.reporter.draining();
         self.drain.cancel();
         let Some(mut ended) = self.ended.take() else {
             return;
@@ -130,6 +153,10 @@ impl Agent {
             // The thread's end is what is waited for; it sends nothing.
             drop(ended.await);
         }
+        // The last to go: probes are answered while requests end.
+        if let Some(admin) = self.admin.take() {
+            admin.shutdown().await;
+        }
         tracing::info!("agent stopped");
     }
 }
@@ -140,17 +167,39 @@ impl Drop for Agent {
     }
 }
 
+/// Starts what answers probes, with what it goes by.
+fn serve_face(
+    config: &AgentConfig,
+    status: watch::Receiver<Status>,
+    metrics: &Arc<Metrics>,
+    watchdog: Watchdog,
+) -> Result<AdminServer, AgentError> {
+    let served = config.kubernetes.enabled;
+    let cluster = served.then(|| ClusterCheck::start(&config.kubernetes));
+    let face = Face {
+        config: config.clone(),
+        status,
+        metrics: Arc::clone(metrics),
+        cluster: cluster.transpose()?,
+    };
+    let (own, monitoring) = (&config.admin, &config.monitoring);
+    let admin = AdminServer::start(own, monitoring, Arc::new(face), watchdog)?;
+    metrics.runtimes().add("admin", admin.runtime().clone());
+    Ok(admin)
+}
+
 fn thread_main(
     config: AgentConfig,
     dialer: Dialer,
     (reporter, metrics): (Reporter, Arc<Metrics>),
     (drain, kill): (CancellationToken, CancellationToken),
+    beat: Beat,
     ready: &std::sync::mpsc::Sender<Result<(), String>>,
 ) -> io::Result<()> {
     let runtime = Builder::new_current_thread()
         .enable_all()
         .build_local(LocalOptions::default())?;
-    runtime.block_on(async {
+    runtime.block_on(beat.beside(async {
         metrics.runtimes().add("agent", Handle::current());
         let targets = match Targets::new(&config, &metrics.targets) {
             Ok(targets) => targets,
@@ -177,14 +226,13 @@ fn thread_main(
             () = connect::run(Rc::clone(&shared)) => {}
             () = drained(&shared) => {}
         }
-    });
+    }));
     Ok(())
 }
 
 /// Resolves when the agent was told to drain and nothing is under way any more.
 async fn drained(shared: &Shared) {
     shared.draining.cancelled().await;
-    shared.reporter.draining();
     // Without a connection there is nobody to tell and nothing under way.
     drop(timeout(DRAIN_NOTICE, shared.drain_told.cancelled()).await);
     sleep(DRAIN_SETTLE).await;

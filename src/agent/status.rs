@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use tokio::sync::watch;
 
 use super::metrics::Stopwatch;
@@ -21,24 +22,47 @@ pub enum Connection {
     Unreachable(String),
 }
 
+/// The cluster as the gateway knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownAs {
+    /// Its id.
+    pub cluster_id: String,
+    /// Its name.
+    pub cluster_name: String,
+}
+
 /// The agent as a whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Status {
     /// The control channel.
     pub connection: Connection,
+    /// From when on that is up, or is not.
+    pub connection_since: Timestamp,
     /// Data carriers that are up.
     pub carriers: usize,
     /// Services that are configured.
     pub services: usize,
-    /// Takes no new requests.
-    pub draining: bool,
+    /// From when on there is one, or none.
+    pub carriers_since: Timestamp,
+    /// From when on it takes no new requests.
+    pub draining: Option<Timestamp>,
+    /// When the gateway was last heard on the control channel.
+    pub heard: Option<Timestamp>,
+    /// What the gateway last called this cluster.
+    pub known_as: Option<KnownAs>,
 }
 
 impl Status {
     /// Whether requests can reach this agent.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.connection == Connection::Connected && self.carriers > 0 && !self.draining
+        self.is_connected() && self.carriers > 0 && self.draining.is_none()
+    }
+
+    /// Whether the control channel is up.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.connection == Connection::Connected
     }
 }
 
@@ -53,11 +77,16 @@ impl Status {
 
 impl Default for Status {
     fn default() -> Self {
+        let now = Timestamp::now();
         Self {
             connection: Connection::Connecting,
+            connection_since: now,
             carriers: 0,
             services: 0,
-            draining: false,
+            carriers_since: now,
+            draining: None,
+            heard: None,
+            known_as: None,
         }
     }
 }
@@ -97,7 +126,22 @@ impl Reporter {
 
     /// Notes that the agent is on its way out.
     pub(super) fn draining(&self) {
-        self.change(|status| status.draining = true);
+        self.change(|status| {
+            status.draining.get_or_insert_with(Timestamp::now);
+        });
+    }
+
+    /// Notes what the gateway calls this cluster.
+    pub(super) fn known_as(&self, name: KnownAs) {
+        self.change(|status| status.known_as = Some(name));
+    }
+
+    /// Notes a sign of the gateway's life. Too common to wake whoever waits for a change.
+    pub(super) fn heard(&self) {
+        self.status.send_if_modified(|status| {
+            status.heard = Some(Timestamp::now());
+            false
+        });
     }
 
     fn change(&self, change: impl FnOnce(&mut Status)) {
@@ -107,6 +151,13 @@ impl Reporter {
             if *status == before {
                 return false;
             }
+            let now = Timestamp::now();
+            if status.is_connected() != before.is_connected() {
+                status.connection_since = now;
+            }
+            if (status.carriers > 0) != (before.carriers > 0) {
+                status.carriers_since = now;
+            }
             if status.is_ready() != before.is_ready() {
                 let message = if status.is_ready() {
                     "tunnel ready"
@@ -115,7 +166,7 @@ impl Reporter {
                 };
                 tracing::info!(
                     carriers = status.carriers,
-                    draining = status.draining,
+                    draining = status.draining.is_some(),
                     "{message}"
                 );
             }

@@ -13,7 +13,7 @@ use tracing::subscriber::{NoSubscriber, set_default};
 
 use super::demo::Demo;
 use super::identity::{Identity, IdentityError};
-use super::listen;
+use super::listen::{self, Face};
 use super::summary::{Kubernetes, Summary};
 use crate::agent::cluster::Cluster;
 use crate::agent::config::{
@@ -135,8 +135,9 @@ impl Dev {
         let folder = state_dir(options.state_dir.clone())?;
         let (listen, note) = listen::choose(options.listen)
             .map_err(|(address, source)| DevError::Listen { address, source })?;
+        let (faces, faces_note) = listen::faces(options.listen);
         let demo = Demo::start().await.map_err(DevError::Demo)?;
-        let gateway = Gateway::start(gateway_config(&folder, listen))?;
+        let gateway = Gateway::start(gateway_config(&folder, listen, faces.gateway))?;
         let (identity, probed) = tokio::join!(
             Identity::establish(gateway.directory(), &folder),
             probe(&options)
@@ -151,7 +152,11 @@ impl Dev {
             demo.address(),
             probed.is_ok(),
         );
-        let agent = Agent::start(config)?;
+        let agent = Agent::start(AgentConfig {
+            admin: faces.agent.0,
+            monitoring: faces.agent.1,
+            ..config
+        })?;
         let url = format!("https://{address}");
         let kubernetes = match probed {
             Ok(cluster) => {
@@ -167,8 +172,10 @@ impl Dev {
         };
         ready(&agent).await?;
         let summary = Summary {
-            note,
+            notes: note.into_iter().chain(faces_note).collect(),
             address,
+            agent: agent.admin_addresses(),
+            gateway: gateway.admin_addresses(),
             host: format!("tunnel-{}.{DOMAIN}", identity.cluster.id),
             cluster: identity.cluster.name.to_string(),
             demo: demo.address(),
@@ -219,7 +226,7 @@ fn state_dir(given: Option<PathBuf>) -> Result<PathBuf, DevError> {
     std::path::absolute(folder).map_err(DevError::StateDir)
 }
 
-fn gateway_config(folder: &Path, listen: SocketAddr) -> GatewayConfig {
+fn gateway_config(folder: &Path, listen: SocketAddr, (admin, monitoring): Face) -> GatewayConfig {
     let names = [
         "localhost".to_owned(),
         "127.0.0.1".to_owned(),
@@ -240,6 +247,8 @@ fn gateway_config(folder: &Path, listen: SocketAddr) -> GatewayConfig {
             self_signed: true,
             ..TlsConfig::default()
         },
+        admin,
+        monitoring,
         drain_timeout: DRAIN,
         ..GatewayConfig::default()
     }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use super::run::DEMO;
 use super::shell;
+use crate::admin::AdminAddresses;
 use crate::agent::cluster::Cluster;
 use crate::agent::config::KUBERNETES;
 
@@ -13,9 +14,12 @@ use crate::agent::config::KUBERNETES;
 #[derive(Debug)]
 pub struct Summary {
     /// What is different from what one would expect.
-    pub(super) note: Option<String>,
+    pub(super) notes: Vec<String>,
     /// Where this machine reaches the gateway.
     pub(super) address: SocketAddr,
+    /// Where each program tells how it is.
+    pub(super) agent: AdminAddresses,
+    pub(super) gateway: AdminAddresses,
     /// The cluster's own host.
     pub(super) host: String,
     /// The cluster's name.
@@ -80,6 +84,8 @@ impl Summary {
             rows.push(("", format!("{KUBERNETES:<12}{}/", self.url(KUBERNETES))));
         }
         rows.extend(self.kubernetes.rows());
+        rows.push(("Probes", format!("{:<12}{}", "agent", face(self.agent))));
+        rows.push(("", format!("{:<12}{}", "gateway", face(self.gateway))));
         rows.push(("State", self.folder.display().to_string()));
         rows
     }
@@ -106,6 +112,16 @@ impl Summary {
                 curl("-o /dev/null ", format!("{demo}/download?bytes=1073741824")),
             ),
         ];
+        for (what, at) in [
+            ("how the agent is", self.agent),
+            ("how the gateway is", self.gateway),
+        ] {
+            lines.push((what, format!("curl http://{}/readyz", at.admin)));
+        }
+        if let Some(at) = self.agent.metrics {
+            let line = format!("curl http://{at}/metrics");
+            lines.push(("what the agent measures", line));
+        }
         if let Kubernetes::Served { kubeconfig, .. } = &self.kubernetes {
             let kubeconfig = shell::path(kubeconfig);
             lines.push((
@@ -115,6 +131,13 @@ impl Summary {
         }
         lines
     }
+}
+
+/// Where a program tells how it is.
+fn face(at: AdminAddresses) -> String {
+    let metrics = at.metrics.map(|at| format!("  http://{at}/metrics"));
+    let paths = "{healthz,readyz,livez,info,config}";
+    format!("http://{}/{paths}{}", at.admin, metrics.unwrap_or_default())
 }
 
 impl Kubernetes {
@@ -159,7 +182,7 @@ impl fmt::Display for Summary {
         for (name, value) in self.table() {
             writeln!(f, "  {name:<12}{value}")?;
         }
-        if let Some(note) = &self.note {
+        for note in &self.notes {
             writeln!(f, "\n  Note: {note}.")?;
         }
         writeln!(f, "\nPaste into another terminal:\n")?;
@@ -174,9 +197,18 @@ impl fmt::Display for Summary {
 mod tests {
     use super::*;
 
+    fn face_at(admin: u16, metrics: u16) -> AdminAddresses {
+        AdminAddresses {
+            admin: SocketAddr::from(([127, 0, 0, 1], admin)),
+            metrics: Some(SocketAddr::from(([127, 0, 0, 1], metrics))),
+        }
+    }
+
     fn summary(address: &str, kubernetes: Kubernetes) -> Summary {
         Summary {
-            note: None,
+            notes: Vec::new(),
+            agent: face_at(8080, 9091),
+            gateway: face_at(8081, 9092),
             address: address.parse().unwrap(),
             host: "tunnel-dev.pipeops.localhost".to_owned(),
             cluster: "dev".to_owned(),

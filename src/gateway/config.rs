@@ -105,6 +105,7 @@ impl GatewayConfig {
             }
             _ => return invalid("tls", "cert_file and key_file go together"),
         }
+        self.admin.validate()?;
         if let Some(url) = &self.public_url
             && !url.starts_with("https://")
         {

@@ -15,6 +15,7 @@ pub mod config;
 mod connection;
 mod control;
 pub mod directory;
+mod face;
 mod hosts;
 mod metrics;
 pub mod operator;

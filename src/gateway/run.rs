@@ -1,5 +1,6 @@
 //! The gateway as a whole: start, drain, end.
 
+use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -7,7 +8,7 @@ use std::sync::Arc;
 use std::thread;
 
 use tokio::runtime::{Builder, Handle, LocalOptions};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -16,12 +17,14 @@ use super::admin_socket::{AdminSocket, AdminSocketError};
 use super::api;
 use super::config::GatewayConfig;
 use super::directory::Directory;
+use super::face::{self, Face};
 use super::hosts::Hosts;
 use super::metrics::{self, MeteredStore, Metrics};
 use super::shared::{MAILBOX, Mail, Shared};
 use super::store::{RedbStore, StoreError};
-use super::tls::{Source, TlsError};
+use super::tls::{Certificate, Source, TlsError};
 use super::worker;
+use crate::admin::{AdminAddresses, AdminError, AdminServer, Beat, Failing, Watchdog};
 use crate::config::ConfigError;
 
 /// Why the gateway does not start.
@@ -42,6 +45,9 @@ pub enum GatewayError {
     /// The metrics do not go together; a fault of this program.
     #[error("can not set up the metrics: {0}")]
     Metrics(#[from] prometheus::Error),
+    /// Probes and metrics can not be served.
+    #[error(transparent)]
+    Admin(#[from] AdminError),
     /// The state folder can not be made.
     #[error("can not make the state folder {}: {source}", path.display())]
     StateDir {
@@ -70,6 +76,8 @@ pub struct Gateway {
     shared: Arc<Shared>,
     workers: Vec<oneshot::Receiver<()>>,
     background: Vec<AbortOnDropHandle<()>>,
+    admin: Option<AdminServer>,
+    addresses: AdminAddresses,
 }
 
 impl Gateway {
@@ -89,7 +97,7 @@ impl Gateway {
         let (tls, certificate) = source.load()?;
         let metrics = Metrics::new(registry, &directory, &certificate)?;
         metrics.runtimes().add("main", Handle::current());
-        let admin = AdminSocket::bind(&config.state_dir)?;
+        let socket = AdminSocket::bind(&config.state_dir)?;
         let threads = config
             .threads
             .unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
@@ -104,19 +112,19 @@ impl Gateway {
             tls,
             mailboxes,
         ));
+        let watchdog = Watchdog::default();
+        let (admin, store) = serve_face(&shared, &certificate, watchdog.clone())?;
         let mut workers = Vec::new();
         for (index, (listener, mailbox)) in listeners.into_iter().zip(boxes).enumerate() {
-            workers.push(spawn(index, Arc::clone(&shared), listener, mailbox)?);
+            let beat = watchdog.watch(format!("worker-{index}"));
+            workers.push(spawn(index, Arc::clone(&shared), listener, mailbox, beat)?);
         }
         let background = vec![
-            AbortOnDropHandle::new(tokio::spawn(source.watch(certificate))),
-            AbortOnDropHandle::new(tokio::spawn(sweep(
-                Arc::clone(&directory),
-                shared.kill.clone(),
-            ))),
-            AbortOnDropHandle::new(tokio::spawn(
-                admin.serve(api::router(directory), shared.drain.clone()),
-            )),
+            spawn_beside(source.watch(certificate)),
+            spawn_beside(sweep(Arc::clone(&directory), shared.kill.clone())),
+            spawn_beside(face::watch_store(Arc::clone(&directory), store)),
+            spawn_beside(watchdog.watch("main").beside(pending())),
+            spawn_beside(socket.serve(api::router(directory), shared.drain.clone())),
         ];
         tracing::info!(addr = %address, workers = threads, domain = shared.config.domain, "gateway listening");
         Ok(Self {
@@ -124,6 +132,8 @@ impl Gateway {
             shared,
             workers,
             background,
+            addresses: admin.addresses(),
+            admin: Some(admin),
         })
     }
 
@@ -131,6 +141,12 @@ impl Gateway {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where its probes and metrics are.
+    #[must_use]
+    pub fn admin_addresses(&self) -> AdminAddresses {
+        self.addresses
     }
 
     /// Who exists and who may do what.
@@ -150,8 +166,7 @@ impl Gateway {
     pub async fn shutdown(mut self) {
         let grace = self.shared.config.drain_timeout.0;
         tracing::info!(grace_s = grace.as_secs(), "gateway drains");
-        self.shared.metrics.draining.set(1);
-        self.shared.drain.cancel();
+        self.shared.start_drain();
         let workers = std::mem::take(&mut self.workers);
         let mut workers = std::pin::pin!(futures_util::future::join_all(workers));
         if timeout(grace, workers.as_mut()).await.is_err() {
@@ -162,6 +177,10 @@ impl Gateway {
             workers.await;
         }
         self.background.clear();
+        // The last to go: probes are answered while requests end.
+        if let Some(admin) = self.admin.take() {
+            admin.shutdown().await;
+        }
         tracing::info!("gateway stopped");
     }
 }
@@ -171,6 +190,30 @@ impl Drop for Gateway {
         self.shared.drain.cancel();
         self.shared.kill.cancel();
     }
+}
+
+/// Starts what answers probes; what the store's check finds out is to be put into the sender.
+fn serve_face(
+    shared: &Arc<Shared>,
+    certificate: &Arc<Certificate>,
+    watchdog: Watchdog,
+) -> Result<(AdminServer, watch::Sender<Option<Failing>>), GatewayError> {
+    // It has just been read whole.
+    let (sender, store) = watch::channel(None);
+    let face = Face {
+        shared: Arc::clone(shared),
+        certificate: Arc::clone(certificate),
+        store,
+    };
+    let config = &shared.config;
+    let admin = AdminServer::start(&config.admin, &config.monitoring, Arc::new(face), watchdog)?;
+    let runtimes = shared.metrics.runtimes();
+    runtimes.add("admin", admin.runtime().clone());
+    Ok((admin, sender))
+}
+
+fn spawn_beside(task: impl Future<Output = ()> + Send + 'static) -> AbortOnDropHandle<()> {
+    AbortOnDropHandle::new(tokio::spawn(task))
 }
 
 fn make_state_dir(config: &GatewayConfig) -> Result<(), GatewayError> {
@@ -209,17 +252,20 @@ fn spawn(
     shared: Arc<Shared>,
     listener: std::net::TcpListener,
     mailbox: mpsc::Receiver<Mail>,
+    beat: Beat,
 ) -> Result<oneshot::Receiver<()>, GatewayError> {
     let (ended, end) = oneshot::channel();
+    let ending = Ending(index, Arc::clone(&shared));
     let runtime = move || -> io::Result<()> {
         let runtime = Builder::new_current_thread()
             .enable_all()
             .build_local(LocalOptions::default())?;
-        runtime.block_on(worker::run(index, shared, listener, mailbox))
+        runtime.block_on(beat.beside(worker::run(index, shared, listener, mailbox)))
     };
     thread::Builder::new()
         .name(format!("worker-{index}"))
         .spawn(move || {
+            let _ending = ending;
             if let Err(error) = runtime() {
                 tracing::error!(%error, worker = index, "a worker has failed");
             }
@@ -227,6 +273,15 @@ fn spawn(
         })
         .map_err(GatewayError::Worker)?;
     Ok(end)
+}
+
+/// Says that a worker has ended, however that came about.
+struct Ending(usize, Arc<Shared>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.1.worker_ended(self.0);
+    }
 }
 
 async fn sweep(directory: Arc<Directory>, stop: CancellationToken) {

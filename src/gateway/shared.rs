@@ -1,8 +1,9 @@
 //! What the gateway's threads share.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
+use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -13,6 +14,7 @@ use super::hosts::Hosts;
 use super::metrics::Metrics;
 use super::tickets::{AgentKey, Tickets};
 use super::upgrade::CarrierIo;
+use crate::admin::Failing;
 
 /// Mail that may wait for a worker; senders wait beyond it.
 pub(super) const MAILBOX: usize = 1024;
@@ -45,6 +47,8 @@ pub(super) struct Shared {
     /// Cancelled when what still runs is to be cut.
     pub(super) kill: CancellationToken,
     generations: AtomicU64,
+    draining: OnceLock<Timestamp>,
+    lost: OnceLock<Failing>,
 }
 
 impl Shared {
@@ -67,11 +71,38 @@ impl Shared {
             drain: CancellationToken::new(),
             kill: CancellationToken::new(),
             generations: AtomicU64::new(1),
+            draining: OnceLock::new(),
+            lost: OnceLock::new(),
         }
     }
 
     pub(super) fn next_generation(&self) -> u64 {
         self.generations.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Takes no new work from now on; whoever asks learns it before anybody is turned away.
+    pub(super) fn start_drain(&self) {
+        self.draining.get_or_init(Timestamp::now);
+        self.metrics.draining.set(1);
+        self.drain.cancel();
+    }
+
+    pub(super) fn draining_since(&self) -> Option<Timestamp> {
+        self.draining.get().copied()
+    }
+
+    /// Notes that a worker has ended; one that does so without being told to is missed.
+    pub(super) fn worker_ended(&self, index: usize) {
+        if !self.drain.is_cancelled() {
+            let reason = format!("worker {index} has failed; see the log");
+            self.lost
+                .get_or_init(|| Failing::new(reason, Timestamp::now()));
+        }
+    }
+
+    /// Why not all workers accept connections.
+    pub(super) fn lost_worker(&self) -> Option<Failing> {
+        self.lost.get().cloned()
     }
 
     /// Tells every worker; one that has ended needs no mail.

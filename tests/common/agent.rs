@@ -1,6 +1,7 @@
 //! `pipeops-agent` as a process.
 
 use super::{
+    face::{self, Face},
     gateway::Gateway,
     process::{Process, Tail, log_message},
     temp_dir,
@@ -28,13 +29,14 @@ impl AgentConfig {
         let token = dir.join("token");
         fs::write(&token, gateway.agent_token(cluster, id)).unwrap();
         let api_url = format!("https://localhost:{}", gateway.addr.port());
-        let yaml = json!({
+        let mut yaml = json!({
             "agent": {"cluster_name": cluster, "cluster_id": id},
             "pipeops": {"api_url": api_url, "token_file": token, "ca_file": gateway.ca()},
             "tunnel": {"forwards": []},
             "kubernetes": {"enabled": false},
             "log": {"level": "info", "format": "json"},
         });
+        face::anywhere(&mut yaml);
         Self { dir, yaml }
     }
 
@@ -85,6 +87,11 @@ pub struct Agent {
 }
 
 impl Agent {
+    /// Where it tells how it is.
+    pub fn face(&mut self) -> Face {
+        Face::of(&mut self.process)
+    }
+
     pub fn tail(&self) -> Tail {
         self.process.tail()
     }

@@ -1,6 +1,7 @@
 //! `pipeops-gateway` as a process, and its command line.
 
 use super::{
+    face::{self, Face},
     free_port,
     process::{Process, Tail, log_message},
     temp_dir,
@@ -40,6 +41,7 @@ impl Gateway {
             "hosts": ["localhost", "127.0.0.1"], "state_dir": dir.join("state"), "tls": {"self_signed": true},
             "log": {"level": "info", "format": "json"}, "drain_timeout": "30s",
         });
+        face::anywhere(&mut config);
         change(&mut config);
         fs::write(dir.join("config.yaml"), config.to_string()).unwrap();
         Self {
@@ -67,6 +69,11 @@ impl Gateway {
 
     pub fn ca(&self) -> PathBuf {
         self.dir.join("state/ca.crt")
+    }
+
+    /// Where it tells how it is.
+    pub fn face(&mut self) -> Face {
+        Face::of(&mut self.process)
     }
 
     pub fn tail(&self) -> Tail {

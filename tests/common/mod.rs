@@ -5,6 +5,7 @@
 pub mod agent;
 pub mod cluster;
 pub mod connect_proxy;
+pub mod face;
 pub mod gateway;
 pub mod http;
 pub mod kubeconfig;

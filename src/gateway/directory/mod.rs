@@ -133,14 +133,25 @@ impl Directory {
             })
     }
 
-    /// All clusters, by name.
-    pub fn list_clusters(&self) -> Vec<Arc<ClusterRecord>> {
-        self.read().clusters()
-    }
-
     /// How many clusters there are.
     pub fn cluster_count(&self) -> usize {
         self.read().cluster_names().count()
+    }
+
+    /// Whether the store can be read; waits for the disk beside the runtime.
+    ///
+    /// # Errors
+    /// [`DirectoryError`] when it can not.
+    pub async fn check_store(&self) -> Result<(), DirectoryError> {
+        let store = Arc::clone(&self.store);
+        let read = tokio::task::spawn_blocking(move || store.schema_version()).await;
+        read.map_err(|_| DirectoryError::Interrupted)??;
+        Ok(())
+    }
+
+    /// All clusters, by name.
+    pub fn list_clusters(&self) -> Vec<Arc<ClusterRecord>> {
+        self.read().clusters()
     }
 
     /// All tokens, also those that have ended, by id.

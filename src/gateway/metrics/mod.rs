@@ -10,7 +10,7 @@ use prometheus::{Histogram, IntCounter, IntGauge};
 
 use super::directory::Directory;
 use super::tls::Certificate;
-use crate::metrics::{Kind, Registry, Runtimes, Table, Tunnel};
+use crate::metrics::{Kind, Registry, Runtimes, Table, Tunnel, timestamp};
 pub(super) use labels::{AuthFailure, HttpVersion, StatusClass, TlsResult};
 pub(super) use store::MeteredStore;
 
@@ -125,7 +125,10 @@ fn known(
         Kind::Gauge,
         "certificate_expiry_timestamp_seconds",
         "When the certificate that is served ends; NaN where it does not say so.",
-        move || certificate.expires().unwrap_or(f64::NAN),
+        move || {
+            let validity = certificate.validity();
+            validity.map_or(f64::NAN, |validity| timestamp(*validity.end()))
+        },
     )
 }
 

@@ -2,21 +2,21 @@
 
 mod self_signed;
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use tokio::time::interval;
-use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::config::GatewayConfig;
 use super::hosts::Hosts;
-use crate::metrics::timestamp;
 
 /// How often files are looked at; a renewed certificate is served this soon.
 const LOOK: Duration = Duration::from_secs(5);
@@ -64,15 +64,23 @@ struct Material {
 #[derive(Debug)]
 pub(super) struct Certificate {
     current: RwLock<Arc<CertifiedKey>>,
+    loaded: Timestamp,
 }
 
 impl Certificate {
-    /// When it ends, in seconds since 1970; `None` where it can not be read.
-    pub(super) fn expires(&self) -> Option<f64> {
+    /// From when until when it is valid; `None` where it can not be told.
+    pub(super) fn validity(&self) -> Option<RangeInclusive<Timestamp>> {
         let current = Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner));
-        let (_, certificate) = X509Certificate::from_der(current.cert.first()?).ok()?;
-        let at = certificate.validity().not_after.timestamp();
-        Some(timestamp(jiff::Timestamp::from_second(at).ok()?))
+        let (_, parsed) = x509_parser::parse_x509_certificate(current.cert.first()?).ok()?;
+        let validity = parsed.validity();
+        let from = Timestamp::from_second(validity.not_before.timestamp()).ok()?;
+        let until = Timestamp::from_second(validity.not_after.timestamp()).ok()?;
+        Some(from..=until)
+    }
+
+    /// When the first one was loaded.
+    pub(super) fn loaded(&self) -> Timestamp {
+        self.loaded
     }
 }
 
@@ -110,6 +118,7 @@ impl Source {
         let key = self.certified(&self.material()?)?;
         let certificate = Arc::new(Certificate {
             current: RwLock::new(Arc::new(key)),
+            loaded: Timestamp::now(),
         });
         let resolver: Arc<dyn ResolvesServerCert> = Arc::<Certificate>::clone(&certificate);
         let mut config =
