@@ -6,7 +6,7 @@ use http::{Method, StatusCode};
 
 use crate::http::exchange::ExchangeError;
 use crate::metrics::{Label, Outcome, Request};
-use crate::wire::error::ApiError;
+use crate::wire::error::{ApiError, ErrorCode};
 
 /// What is known of a request; logged when dropped.
 #[derive(Debug)]
@@ -34,6 +34,13 @@ impl Record {
     /// Notes the error that the client is answered with.
     pub(super) fn refused(&mut self, error: &ApiError) {
         self.outcome(Outcome::Refused);
+        // Only an agent says so, and only of a service that it has.
+        if matches!(
+            error.code,
+            ErrorCode::TargetRefused | ErrorCode::TargetFailed
+        ) {
+            self.counted.exists(&self.service);
+        }
         self.status = StatusCode::from_u16(error.code.status()).ok();
         self.reason = Some(error.message.clone());
     }

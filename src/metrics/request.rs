@@ -65,7 +65,7 @@ pub struct Request {
 
 impl Request {
     /// Begins to count a request to the service of that name. A name that no service is known by
-    /// gets no series before [`Request::answered`].
+    /// gets no series before [`Request::exists`].
     #[must_use]
     pub fn begin(tunnel: &Arc<Tunnel>, service: &str) -> Self {
         tunnel.requests_active.inc();
@@ -87,13 +87,18 @@ impl Request {
     /// Notes that the response's head is there, and so that a service has this name.
     pub fn answered(&self, service: &str) {
         self.answered.set(true);
-        if self.service.get().is_none() {
-            self.attach(self.tunnel.services.admit(service));
-        }
+        self.exists(service);
         if let Some(service) = self.service.get() {
             service
                 .first_byte
                 .observe(self.begun.elapsed().as_secs_f64());
+        }
+    }
+
+    /// Notes that there is a service of this name.
+    pub fn exists(&self, service: &str) {
+        if self.service.get().is_none() {
+            self.attach(self.tunnel.services.admit(service));
         }
     }
 

@@ -70,11 +70,11 @@ impl Metrics {
                 .counters("tls_handshakes_total", "TLS handshakes of accepted connections.")?,
             connections: registry.gauge(
                 "connections",
-                "Connections that are open: clients', control channels and data carriers on their way.",
+                "Connections that are served; one that has switched to another protocol no longer counts.",
             )?,
             connections_limit: registry.gauge(
                 "connections_limit",
-                "Connections that may be open; more wait in the system's queue.",
+                "Connections that may be served at once; more wait in the system's queue.",
             )?,
             agents: registry.gauge("agents", "Agents that are connected.")?,
             draining: registry.gauge("draining", "1 while no new work is taken.")?,
