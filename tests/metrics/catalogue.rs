@@ -54,6 +54,33 @@ async fn every_metric_is_there_from_the_start_and_in_the_catalogue() {
     }
 }
 
+/// The queries of the page, as they stand in its blocks of PromQL.
+pub fn queries() -> Vec<String> {
+    let page = fs::read_to_string(root().join("docs/metrics.md")).unwrap();
+    let blocks = page.split("```promql\n").skip(1);
+    let lines = blocks.flat_map(|block| block.split("```").next().unwrap().lines());
+    lines.map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn the_pages_queries_ask_for_what_there_is() {
+    let (agent, gateway) = (agent(), gateway());
+    let registries = [agent.metrics().registry(), gateway.metrics().registry()];
+    let there: Vec<_> = registries
+        .iter()
+        .flat_map(|r| catalogued(r).into_keys())
+        .collect();
+    let queries = queries();
+    assert!(queries.len() > 15, "{queries:?}");
+    for query in queries {
+        let words = query.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        for name in words.filter(|word| word.starts_with("pipeops_")) {
+            let name = name.trim_end_matches("_bucket");
+            assert!(there.iter().any(|known| known == name), "{name} in {query}");
+        }
+    }
+}
+
 fn unit(name: &str) -> &str {
     let name = name.trim_end_matches("_total");
     match name.rsplit('_').next() {

@@ -5,7 +5,7 @@ use crate::{
     fixture::{Form, Tunnel, demo},
     origin::Origin,
     scrape::{Samples, until},
-    wire::within,
+    wire::{Wire, within},
 };
 
 fn bytes(program: &str, service: &str, direction: &str) -> String {
@@ -180,4 +180,22 @@ async fn a_round_trip_on_the_control_channel_is_timed() {
         let count = format!("pipeops_{program}_control_round_trip_seconds_count");
         until(face.metrics, &count, |count| count >= 1.0).await;
     }
+}
+
+#[tokio::test]
+async fn handshakes_that_come_to_nothing_are_told_apart() {
+    let origin = Origin::echo().await;
+    let (tunnel, faces) = tunnel(&origin);
+    let handshakes =
+        |result| format!("pipeops_gateway_tls_handshakes_total{{result=\"{result}\"}}");
+    let connect = || tokio::net::TcpStream::connect(tunnel.gateway.addr);
+    Wire::new(connect().await.unwrap())
+        .send("GET / HTTP/1.1\r\n\r\n")
+        .await;
+    until(faces.gateway.metrics, &handshakes("protocol"), |n| n == 1.0).await;
+    drop(connect().await.unwrap());
+    until(faces.gateway.metrics, &handshakes("closed"), |n| n == 1.0).await;
+    // The agent's control channel and carrier.
+    let samples = Samples::of(faces.gateway.metrics).await;
+    assert!(samples.get(&handshakes("ok")) >= 2.0);
 }

@@ -117,8 +117,11 @@ impl Prometheus {
         let data = self.api(&format!("query?query={query}")).await;
         let results = data["result"].as_array().unwrap().iter();
         let values = results.map(|result| {
-            let job = result["metric"]["job"].as_str().unwrap().to_owned();
-            (job, result["value"][1].as_str().unwrap().parse().unwrap())
+            let job = result["metric"]["job"].as_str().unwrap_or_default();
+            (
+                job.to_owned(),
+                result["value"][1].as_str().unwrap().parse().unwrap(),
+            )
         });
         values.collect()
     }
@@ -190,6 +193,9 @@ async fn tunnel_bytes_move_while_a_download_runs() {
     assert!(!download.is_finished(), "the download runs");
     download.abort();
 
+    for query in crate::catalogue::queries() {
+        prometheus.query(&query).await;
+    }
     let bound = r#"pipeops_api_request_duration_seconds_bucket{le="1.0"}"#;
     assert_eq!(prometheus.query(bound).await.len(), 2, "one spelling");
     let metadata = prometheus
