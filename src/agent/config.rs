@@ -23,12 +23,12 @@ pub struct AgentConfig {
     pub pipeops: PlatformConfig,
     /// What is reachable through the tunnel besides Kubernetes.
     pub tunnel: TunnelConfig,
+    /// What is measured, and where it is read.
+    pub monitoring: MonitoringConfig,
     /// The cluster's own API.
     pub kubernetes: KubernetesConfig,
     /// Probes, `/info` and `/config`.
     pub admin: AdminConfig,
-    /// What is measured, and where it is read.
-    pub monitoring: MonitoringConfig,
     /// How long a drain waits for requests that are under way.
     pub drain_timeout: Period,
     /// Logs.
