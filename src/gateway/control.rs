@@ -1,10 +1,11 @@
 //! `GET /v1/agent/connect`: the control channel with one agent.
 
+use std::convert::Infallible;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::{SinkExt, StreamExt};
+use futures_util::SinkExt;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use hyper::upgrade::{OnUpgrade, Upgraded};
@@ -14,12 +15,14 @@ use tokio::sync::mpsc;
 use tokio::task::spawn_local;
 use tokio::time::{Instant, interval, timeout};
 use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Error as WsError;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message as WsMessage, Role};
 
 use super::agents::AgentHandle;
 use super::directory::Grant;
+use super::intake::Intake;
 use super::service::Client;
 use super::shared::Mail;
 use super::store::ClusterRecord;
@@ -148,6 +151,8 @@ async fn run(
         worker: Rc::clone(&worker),
         key: key.clone(),
         socket,
+        intake: Intake::new(),
+        heard: Instant::now(),
         sent: 0,
         draining: false,
     };
@@ -170,9 +175,16 @@ struct Channel {
     worker: Rc<Worker>,
     key: AgentKey,
     socket: Socket,
+    intake: Intake,
+    heard: Instant,
     sent: u64,
     draining: bool,
 }
+
+/// Why a channel ended, for the log.
+type Reason = &'static str;
+
+const WRITE_FAILED: Reason = "write failed";
 
 impl Channel {
     /// Runs until the agent has gone; says why.
@@ -182,58 +194,86 @@ impl Channel {
         cluster: &ClusterRecord,
         handle: AgentHandle,
         mut outgoing: mpsc::Receiver<Message>,
-    ) -> &'static str {
-        if !self.send(self.welcome(cluster)).await {
-            return "write failed";
+    ) -> Reason {
+        match self.serve(grant, cluster, handle, &mut outgoing).await {
+            Ok(never) => match never {},
+            Err(reason) => reason,
         }
+    }
+
+    async fn serve(
+        &mut self,
+        grant: &Grant,
+        cluster: &ClusterRecord,
+        handle: AgentHandle,
+        outgoing: &mut mpsc::Receiver<Message>,
+    ) -> Result<Infallible, Reason> {
+        self.send(self.welcome(cluster)).await?;
         self.worker
             .shared
             .broadcast(|| Mail::AgentUp(handle.clone()))
             .await;
         let shared = Arc::clone(&self.worker.shared);
         let mut pings = interval(CONTROL_PING);
-        let mut heard = Instant::now();
         let mut told_drain = false;
+        self.heard = Instant::now();
         loop {
             tokio::select! {
                 () = grant.ended.cancelled() => {
-                    self.close(CloseCode::Policy, "token revoked or expired").await;
-                    return "token revoked or expired";
+                    self.close(CloseCode::Policy, "token revoked or expired").await.ok();
+                    return Err("token revoked or expired");
                 }
                 () = shared.drain.cancelled(), if !told_drain => {
                     told_drain = true;
-                    let drain = Message::Drain(Drain { reason: "gateway shuts down".to_owned() });
-                    if !self.send(drain).await {
-                        return "write failed";
-                    }
+                    self.send(Message::Drain(Drain { reason: "gateway shuts down".to_owned() })).await?;
                 }
-                Some(message) = outgoing.recv() => {
-                    if !self.send(message).await {
-                        return "write failed";
-                    }
-                }
-                _ = pings.tick() => {
-                    if heard.elapsed() > CONTROL_SILENCE {
-                        return "silent for too long";
-                    }
-                    if !self.write(WsMessage::Ping(Vec::new().into())).await {
-                        return "write failed";
-                    }
-                }
-                message = self.socket.next() => {
-                    heard = Instant::now();
-                    match message {
-                        Some(Ok(WsMessage::Text(text))) => self.on_text(&text).await,
-                        Some(Ok(WsMessage::Close(_))) | None => return "closed by the agent",
-                        Some(Ok(_)) => {}
-                        Some(Err(error)) => {
-                            tracing::debug!(%error, cluster = self.key.cluster, "control channel failed");
-                            return "connection lost";
-                        }
-                    }
-                }
+                Some(message) = outgoing.recv() => self.send(message).await?,
+                _ = pings.tick() => self.ping().await?,
+                message = self.intake.next(&mut self.socket) => self.on_message(message).await?,
             }
         }
+    }
+
+    async fn ping(&mut self) -> Result<(), Reason> {
+        if self.heard.elapsed() > CONTROL_SILENCE {
+            return Err("silent for too long");
+        }
+        if let Some(report) = self.intake.leftover() {
+            self.complain(report).await?;
+        }
+        self.write(WsMessage::Ping(Vec::new().into())).await
+    }
+
+    async fn on_message(
+        &mut self,
+        message: Option<Result<WsMessage, WsError>>,
+    ) -> Result<(), Reason> {
+        self.heard = Instant::now();
+        match message {
+            Some(Ok(WsMessage::Text(text))) => match self.intake.admit(&text) {
+                Ok(()) => self.on_text(&text).await,
+                Err(Some(report)) => self.complain(report).await,
+                Err(None) => Ok(()),
+            },
+            Some(Ok(WsMessage::Close(_))) | None => Err("closed by the agent"),
+            Some(Ok(_)) => Ok(()),
+            Some(Err(error)) => {
+                tracing::debug!(%error, cluster = self.key.cluster, "control channel failed");
+                Err("connection lost")
+            }
+        }
+    }
+
+    /// Tells the agent that messages of its were not acted on.
+    async fn complain(&mut self, report: ErrorReport) -> Result<(), Reason> {
+        tracing::warn!(
+            cluster = self.key.cluster,
+            code = report.code,
+            refused = report.refused,
+            reason = report.message,
+            "messages of an agent are refused"
+        );
+        self.send(Message::Error(report)).await
     }
 
     fn welcome(&self, cluster: &ClusterRecord) -> Message {
@@ -247,7 +287,7 @@ impl Channel {
         })
     }
 
-    async fn on_text(&mut self, text: &str) {
+    async fn on_text(&mut self, text: &str) -> Result<(), Reason> {
         let envelope = match control::decode(text) {
             Ok(Decoded::Known(envelope)) => envelope,
             Ok(Decoded::Unknown { kind, .. }) => {
@@ -256,18 +296,24 @@ impl Channel {
                     cluster = self.key.cluster,
                     "unknown control message passed over"
                 );
-                return;
+                return Ok(());
             }
             Err(error) => {
-                let report = ErrorReport {
-                    code: ErrorCode::InvalidRequest.as_str().to_owned(),
-                    message: error.to_string(),
+                let complaint = self
+                    .intake
+                    .complain(ErrorCode::InvalidRequest, text, &error);
+                return match complaint {
+                    Some(report) => self.complain(report).await,
+                    None => Ok(()),
                 };
-                self.send(Message::Error(report)).await;
-                return;
             }
         };
-        match envelope.message {
+        self.on_known(envelope.message).await;
+        Ok(())
+    }
+
+    async fn on_known(&mut self, message: Message) {
+        match message {
             Message::Heartbeat(beat) => {
                 tracing::debug!(
                     cluster = self.key.cluster,
@@ -307,27 +353,30 @@ impl Channel {
         }
     }
 
-    async fn send(&mut self, message: Message) -> bool {
+    async fn send(&mut self, message: Message) -> Result<(), Reason> {
         self.sent += 1;
         let envelope = Envelope::new(format!("gw-{}", self.sent), Timestamp::now(), message);
         match envelope.encode() {
             Ok(text) => self.write(WsMessage::text(text)).await,
             Err(error) => {
                 tracing::error!(%error, "can not encode a control message");
-                true
+                Ok(())
             }
         }
     }
 
-    async fn write(&mut self, message: WsMessage) -> bool {
-        matches!(timeout(WRITE, self.socket.send(message)).await, Ok(Ok(())))
+    async fn write(&mut self, message: WsMessage) -> Result<(), Reason> {
+        match timeout(WRITE, self.socket.send(message)).await {
+            Ok(Ok(())) => Ok(()),
+            _ => Err(WRITE_FAILED),
+        }
     }
 
-    async fn close(&mut self, code: CloseCode, reason: &'static str) {
+    async fn close(&mut self, code: CloseCode, reason: Reason) -> Result<(), Reason> {
         let frame = CloseFrame {
             code,
             reason: reason.into(),
         };
-        self.write(WsMessage::Close(Some(frame))).await;
+        self.write(WsMessage::Close(Some(frame))).await
     }
 }

@@ -16,6 +16,7 @@ mod connection;
 mod control;
 pub mod directory;
 mod hosts;
+mod intake;
 pub mod operator;
 mod proxy;
 mod record;
