@@ -4,6 +4,7 @@
 //! the bins; it never calls `agent`.
 
 pub mod admin_socket;
+mod admission;
 mod agents;
 pub mod api;
 pub mod args;
@@ -18,6 +19,7 @@ pub mod directory;
 mod hosts;
 mod intake;
 pub mod operator;
+mod probe;
 mod proxy;
 mod record;
 mod run;

@@ -13,6 +13,12 @@ use super::limits::{MAX_CONTROL_MESSAGE, MAX_ECHOED_ID};
 /// The version of the control protocol, in the `welcome` message.
 pub const PROTOCOL_VERSION: u32 = 1;
 
+/// The header of `GET /v1/agent/connect` by which one that only looks says so.
+pub const PROBE_HEADER: &str = "x-pipeops-probe";
+
+/// Its value: `pipeops-agent doctor`.
+pub const PROBE_DOCTOR: &str = "doctor";
+
 /// What a peer sent that is not a message.
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
@@ -68,6 +74,10 @@ pub struct Welcome {
     pub cluster_name: String,
     /// Time between heartbeats, in milliseconds; the agent adds jitter of up to a tenth.
     pub heartbeat_interval_ms: u64,
+    /// This is a probe, as its header asked: it gets no requests. A gateway that does not know
+    /// probes does not say so, and takes whoever asks for an agent.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub probe: bool,
 }
 
 /// A request for one carrier.

@@ -85,6 +85,12 @@ pub const MAX_ECHOED_ID: usize = 128;
 /// Agents of one cluster that may be connected at once: two of a rolling update, two to spare.
 pub const MAX_AGENTS_PER_CLUSTER: usize = 4;
 
+/// Probes of one cluster at once: an operator's, and one of a script.
+pub const MAX_PROBES_PER_CLUSTER: usize = 2;
+
+/// How long a probe's control channel, and then its carrier, may live: as long as its ticket.
+pub const PROBE_LIFETIME: Duration = TICKET_LIFETIME;
+
 /// Silence on a control channel after which the peer counts as gone.
 pub const CONTROL_SILENCE: Duration = Duration::from_secs(10);
 

@@ -39,6 +39,7 @@ fn welcome() -> Message {
         cluster_id: "c".to_owned(),
         cluster_name: "c".to_owned(),
         heartbeat_interval_ms: u64::try_from(INTERVAL.as_millis()).unwrap(),
+        probe: false,
     })
 }
 
