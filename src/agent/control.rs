@@ -8,8 +8,8 @@ use futures_util::{SinkExt, StreamExt};
 use http::header::{AUTHORIZATION, HeaderValue};
 use jiff::Timestamp;
 use secrecy::ExposeSecret;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
 use tokio::time::{Instant, interval, sleep_until, timeout};
 use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -19,12 +19,16 @@ use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
 use super::carrier;
 use super::dial::DialError;
+use super::outbox::Outbox;
 use super::run::Shared;
 use super::status::KnownAs;
 use crate::http::error::parse;
 use crate::http::websocket::control_config;
-use crate::wire::control::{self, Decoded, Drain, Envelope, Heartbeat, Message, Welcome};
-use crate::wire::limits::{CONTROL_PING, CONTROL_QUEUE, CONTROL_SILENCE, TLS_HANDSHAKE};
+use crate::wire::control::{
+    self, Decoded, Drain, Envelope, ErrorReport, Heartbeat, Message, Welcome,
+};
+use crate::wire::error::ErrorCode;
+use crate::wire::limits::{CONTROL_PING, CONTROL_SILENCE};
 
 /// One write takes no longer, or the gateway counts as gone.
 const WRITE: Duration = Duration::from_secs(10);
@@ -39,15 +43,14 @@ pub(super) enum End {
 }
 
 /// A control channel that has been welcomed.
-pub(super) struct Channel {
-    socket: WebSocketStream<TlsStream<TcpStream>>,
+pub(super) struct Channel<S = TlsStream<TcpStream>> {
+    socket: WebSocketStream<S>,
     shared: Rc<Shared>,
     welcome: Welcome,
     sent: u64,
     told_drain: bool,
     /// What tasks of this connection have to say.
-    answers: mpsc::Sender<Message>,
-    answered: mpsc::Receiver<Message>,
+    outbox: Outbox,
 }
 
 /// Connects and waits for the gateway's welcome.
@@ -69,7 +72,7 @@ pub(super) async fn connect(shared: &Rc<Shared>) -> Result<Channel, DialError> {
         request.headers_mut().insert("x-cluster-id", id);
     }
     let handshake = client_async_with_config(request, tls, Some(control_config()));
-    let socket = match timeout(TLS_HANDSHAKE, handshake).await {
+    let socket = match timeout(shared.dialer.timeout(), handshake).await {
         Ok(Ok((socket, _))) => socket,
         Ok(Err(WsError::Http(response))) => return Err(refusal(&response)),
         Ok(Err(error)) => {
@@ -105,12 +108,12 @@ fn refusal(response: &Response<Option<Vec<u8>>>) -> DialError {
     }
 }
 
-impl Channel {
+impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
     async fn welcomed(
-        mut socket: WebSocketStream<TlsStream<TcpStream>>,
+        mut socket: WebSocketStream<S>,
         shared: Rc<Shared>,
     ) -> Result<Self, DialError> {
-        let first = timeout(TLS_HANDSHAKE, socket.next()).await;
+        let first = timeout(shared.dialer.timeout(), socket.next()).await;
         let lost = || DialError::Unreachable("the gateway did not send its welcome".to_owned());
         let Ok(Some(Ok(WsMessage::Text(text)))) = first else {
             return Err(lost());
@@ -133,15 +136,13 @@ impl Channel {
             cluster_name: welcome.cluster_name.clone(),
         });
         shared.reporter.heard();
-        let (answers, answered) = mpsc::channel(CONTROL_QUEUE);
         Ok(Self {
             socket,
             shared,
             welcome,
             sent: 0,
             told_drain: false,
-            answers,
-            answered,
+            outbox: Outbox::new(),
         })
     }
 
@@ -152,7 +153,10 @@ impl Channel {
         let mut beat = Instant::now();
         let draining = self.shared.draining.clone();
         loop {
+            // In the order of importance. What comes before the socket is bounded by time, and so
+            // never keeps it from being read.
             tokio::select! {
+                biased;
                 () = draining.cancelled(), if !self.told_drain => {
                     self.told_drain = true;
                     let drain = Message::Drain(Drain { reason: "agent shuts down".to_owned() });
@@ -167,16 +171,16 @@ impl Channel {
                         return lost;
                     }
                 }
-                Some(message) = self.answered.recv() => {
-                    if let Err(lost) = self.send(message).await {
-                        return lost;
-                    }
-                }
                 _ = pings.tick() => {
                     if heard.elapsed() > CONTROL_SILENCE {
                         return End::Lost(format!("the gateway was silent for {} s", CONTROL_SILENCE.as_secs()));
                     }
                     if let Err(lost) = self.write(WsMessage::Ping(Vec::new().into())).await {
+                        return lost;
+                    }
+                }
+                message = self.outbox.next() => {
+                    if let Err(lost) = self.send(message).await {
                         return lost;
                     }
                 }
@@ -245,21 +249,34 @@ impl Channel {
 
     fn on_known(&mut self, message: Message) -> Option<End> {
         match message {
-            Message::OpenCarrier(open) => carrier::open(&self.shared, open, self.answers.clone()),
+            Message::OpenCarrier(open) => carrier::open(&self.shared, open, self.outbox.sender()),
             Message::Drain(drain) => {
                 tracing::info!(reason = drain.reason, "the gateway drains; connecting anew");
                 return Some(End::Drain);
             }
-            Message::Error(report) => {
-                tracing::warn!(
-                    code = report.code,
-                    message = report.message,
-                    "the gateway complains"
-                );
-            }
+            Message::Error(report) => self.on_complaint(&report),
             Message::Welcome(_) | Message::CarrierFailed(_) | Message::Heartbeat(_) => {}
         }
         None
+    }
+
+    fn on_complaint(&mut self, report: &ErrorReport) {
+        if report.code == ErrorCode::TooManyRequests.as_str() {
+            let hold = Duration::from_millis(report.retry_after_ms.unwrap_or_default());
+            self.outbox.slow_down(hold);
+            tracing::warn!(
+                refused = report.refused,
+                retry_after_ms = report.retry_after_ms,
+                per_minute = self.outbox.rate(),
+                "the gateway refuses messages of this agent; sending more slowly"
+            );
+            return;
+        }
+        tracing::warn!(
+            code = report.code,
+            message = report.message,
+            "the gateway complains"
+        );
     }
 
     async fn send(&mut self, message: Message) -> Result<(), End> {
@@ -281,3 +298,6 @@ impl Channel {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

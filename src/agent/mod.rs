@@ -13,6 +13,7 @@ mod connect;
 mod control;
 mod dial;
 mod face;
+mod outbox;
 mod run;
 mod serve;
 mod status;

@@ -230,7 +230,7 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    fn new(
+    pub(super) fn new(
         config: AgentConfig,
         dialer: Dialer,
         reporter: Reporter,

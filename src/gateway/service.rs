@@ -10,7 +10,7 @@ use hyper::body::Incoming;
 use super::body::ResponseBody;
 use super::hosts::Site;
 use super::worker::Worker;
-use super::{control, proxy, upgrade};
+use super::{admission, proxy, upgrade};
 use crate::http::authority;
 use crate::http::error;
 use crate::http::framing;
@@ -187,7 +187,7 @@ fn api(
     request: Request<Incoming>,
 ) -> Result<Response<ResponseBody>, ApiError> {
     let agent_path = match request.uri().path() {
-        "/v1/agent/connect" => control::accept,
+        "/v1/agent/connect" => admission::accept,
         "/v1/agent/carrier" => upgrade::accept,
         _ => {
             return Err(ApiError::new(

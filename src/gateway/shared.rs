@@ -11,6 +11,7 @@ use super::agents::AgentHandle;
 use super::config::GatewayConfig;
 use super::directory::Directory;
 use super::hosts::Hosts;
+use super::probe::Probes;
 use super::tickets::{AgentKey, Tickets};
 use super::upgrade::CarrierIo;
 use crate::admin::Failing;
@@ -39,6 +40,7 @@ pub(super) struct Shared {
     pub(super) directory: Arc<Directory>,
     pub(super) tls: Arc<rustls::ServerConfig>,
     pub(super) tickets: Arc<Tickets>,
+    pub(super) probes: Probes,
     pub(super) mailboxes: Vec<mpsc::Sender<Mail>>,
     /// Cancelled when the gateway is to take no new work.
     pub(super) drain: CancellationToken,
@@ -65,6 +67,7 @@ impl Shared {
             directory,
             tls,
             tickets: Arc::default(),
+            probes: Probes::default(),
             mailboxes,
             drain: CancellationToken::new(),
             kill: CancellationToken::new(),

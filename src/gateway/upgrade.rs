@@ -18,9 +18,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::server::TlsStream;
 
 use super::carrier::Carrier;
+use super::probe;
 use super::service::Client;
 use super::shared::Mail;
-use super::tickets::{AgentKey, Ticket};
+use super::tickets::{AgentKey, Purpose, Ticket};
 use super::worker::Worker;
 use crate::http::framing::Guard;
 use crate::http::headers;
@@ -100,6 +101,9 @@ async fn hand_over(worker: Rc<Worker>, ticket: Ticket, upgrade: OnUpgrade) {
         }
     };
     let Some(mut io) = io else { return };
+    if ticket.purpose == Purpose::Probe {
+        return probe::carry(&ticket.agent, io).await;
+    }
     let Some(mailbox) = worker.shared.mailboxes.get(ticket.worker) else {
         return;
     };
