@@ -19,7 +19,6 @@ use super::serve;
 use crate::metrics::{CarrierEnd, CarrierKind};
 use crate::mux::{Role, Session};
 use crate::wire::control::{CarrierFailed, Message, OpenCarrier};
-use crate::wire::limits::TLS_HANDSHAKE;
 
 /// Dials a carrier as asked; a failure is logged and told, and the gateway asks again.
 pub(super) fn open(shared: &Rc<Shared>, open: OpenCarrier, answer: mpsc::Sender<Message>) {
@@ -68,7 +67,7 @@ async fn dial(shared: &Shared, ticket: &str) -> Result<Upgraded, DialError> {
         .header(header::AUTHORIZATION, format!("Bearer {ticket}"))
         .body(Empty::<Bytes>::new())
         .map_err(|error| lost(&error))?;
-    let response = timeout(TLS_HANDSHAKE, sender.send_request(request))
+    let response = timeout(shared.dialer.timeout(), sender.send_request(request))
         .await
         .map_err(|_| lost(&"the gateway does not answer"))?
         .map_err(|error| lost(&error))?;

@@ -8,8 +8,8 @@ use futures_util::{SinkExt, StreamExt};
 use http::header::{AUTHORIZATION, HeaderValue};
 use jiff::Timestamp;
 use secrecy::ExposeSecret;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
 use tokio::time::{Instant, interval, sleep_until, timeout};
 use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -20,13 +20,17 @@ use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 use super::carrier;
 use super::dial::DialError;
 use super::metrics::{ApiError, Disconnect, Endpoint};
+use super::outbox::Outbox;
 use super::run::Shared;
 use super::status::KnownAs;
 use crate::http::error::parse;
 use crate::http::websocket::{Pings, control_config};
 use crate::metrics::{Direction, MessageType};
-use crate::wire::control::{self, Decoded, Drain, Envelope, Heartbeat, Message, Welcome};
-use crate::wire::limits::{CONTROL_PING, CONTROL_QUEUE, CONTROL_SILENCE, TLS_HANDSHAKE};
+use crate::wire::control::{
+    self, Decoded, Drain, Envelope, ErrorReport, Heartbeat, Message, Welcome,
+};
+use crate::wire::error::ErrorCode;
+use crate::wire::limits::{CONTROL_PING, CONTROL_SILENCE};
 
 /// One write takes no longer, or the gateway counts as gone.
 const WRITE: Duration = Duration::from_secs(10);
@@ -51,16 +55,15 @@ impl End {
 }
 
 /// A control channel that has been welcomed.
-pub(super) struct Channel {
-    socket: WebSocketStream<TlsStream<TcpStream>>,
+pub(super) struct Channel<S = TlsStream<TcpStream>> {
+    socket: WebSocketStream<S>,
     shared: Rc<Shared>,
     welcome: Welcome,
     sent: u64,
     pings: Pings,
     told_drain: bool,
     /// What tasks of this connection have to say.
-    answers: mpsc::Sender<Message>,
-    answered: mpsc::Receiver<Message>,
+    outbox: Outbox,
 }
 
 /// Connects and waits for the gateway's welcome.
@@ -83,7 +86,7 @@ pub(super) async fn connect(shared: &Rc<Shared>) -> Result<Channel, DialError> {
         request.headers_mut().insert("x-cluster-id", id);
     }
     let handshake = client_async_with_config(request, tls, Some(control_config()));
-    let socket = match timeout(TLS_HANDSHAKE, handshake).await {
+    let socket = match timeout(shared.dialer.timeout(), handshake).await {
         Ok(Ok((socket, response))) => {
             counted.answered(response.status().as_u16());
             socket
@@ -125,12 +128,12 @@ fn refusal(response: &Response<Option<Vec<u8>>>) -> DialError {
     }
 }
 
-impl Channel {
+impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
     async fn welcomed(
-        mut socket: WebSocketStream<TlsStream<TcpStream>>,
+        mut socket: WebSocketStream<S>,
         shared: Rc<Shared>,
     ) -> Result<Self, DialError> {
-        let first = timeout(TLS_HANDSHAKE, socket.next()).await;
+        let first = timeout(shared.dialer.timeout(), socket.next()).await;
         let lost = || DialError::Unreachable("the gateway did not send its welcome".to_owned());
         let Ok(Some(Ok(WsMessage::Text(text)))) = first else {
             return Err(lost());
@@ -155,7 +158,6 @@ impl Channel {
             cluster_name: welcome.cluster_name.clone(),
         });
         shared.reporter.heard();
-        let (answers, answered) = mpsc::channel(CONTROL_QUEUE);
         Ok(Self {
             socket,
             shared,
@@ -163,8 +165,7 @@ impl Channel {
             sent: 0,
             pings: Pings::default(),
             told_drain: false,
-            answers,
-            answered,
+            outbox: Outbox::new(),
         })
     }
 
@@ -175,7 +176,10 @@ impl Channel {
         let mut beat = Instant::now();
         let draining = self.shared.draining.clone();
         loop {
+            // In the order of importance. What comes before the socket is bounded by time, and so
+            // never keeps it from being read.
             tokio::select! {
+                biased;
                 () = draining.cancelled(), if !self.told_drain => {
                     self.told_drain = true;
                     let drain = Message::Drain(Drain { reason: "agent shuts down".to_owned() });
@@ -190,17 +194,17 @@ impl Channel {
                         return lost;
                     }
                 }
-                Some(message) = self.answered.recv() => {
-                    if let Err(lost) = self.send(message).await {
-                        return lost;
-                    }
-                }
                 _ = ticks.tick() => {
                     if heard.elapsed() > CONTROL_SILENCE {
                         return End::Lost(Disconnect::Silent, format!("the gateway was silent for {} s", CONTROL_SILENCE.as_secs()));
                     }
                     let ping = WsMessage::Ping(self.pings.ping());
                     if let Err(lost) = self.write(ping).await {
+                        return lost;
+                    }
+                }
+                message = self.outbox.next() => {
+                    if let Err(lost) = self.send(message).await {
                         return lost;
                     }
                 }
@@ -290,21 +294,34 @@ impl Channel {
 
     fn on_known(&mut self, message: Message) -> Option<End> {
         match message {
-            Message::OpenCarrier(open) => carrier::open(&self.shared, open, self.answers.clone()),
+            Message::OpenCarrier(open) => carrier::open(&self.shared, open, self.outbox.sender()),
             Message::Drain(drain) => {
                 tracing::info!(reason = drain.reason, "the gateway drains; connecting anew");
                 return Some(End::Drain);
             }
-            Message::Error(report) => {
-                tracing::warn!(
-                    code = report.code,
-                    message = report.message,
-                    "the gateway complains"
-                );
-            }
+            Message::Error(report) => self.on_complaint(&report),
             Message::Welcome(_) | Message::CarrierFailed(_) | Message::Heartbeat(_) => {}
         }
         None
+    }
+
+    fn on_complaint(&mut self, report: &ErrorReport) {
+        if report.code == ErrorCode::TooManyRequests.as_str() {
+            let hold = Duration::from_millis(report.retry_after_ms.unwrap_or_default());
+            self.outbox.slow_down(hold);
+            tracing::warn!(
+                refused = report.refused,
+                retry_after_ms = report.retry_after_ms,
+                per_minute = self.outbox.rate(),
+                "the gateway refuses messages of this agent; sending more slowly"
+            );
+            return;
+        }
+        tracing::warn!(
+            code = report.code,
+            message = report.message,
+            "the gateway complains"
+        );
     }
 
     fn count(&self, message: MessageType, direction: Direction) {
@@ -335,3 +352,6 @@ impl Channel {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

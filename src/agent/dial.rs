@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::Uri;
 use rustls::pki_types::pem::PemObject;
@@ -15,8 +16,8 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::config::PlatformConfig;
+use crate::config::Period;
 use crate::relay::tune;
-use crate::wire::limits::{CONNECT, TLS_HANDSHAKE};
 
 /// Why there is no connection, told apart by who has to act.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +46,7 @@ pub(super) struct Dialer {
     tls: Arc<ClientConfig>,
     name: ServerName<'static>,
     token: Token,
+    timeout: Duration,
 }
 
 #[derive(Clone)]
@@ -85,6 +87,7 @@ impl Dialer {
             tls,
             name,
             token,
+            timeout: config.timeout.0,
         })
     }
 
@@ -102,6 +105,11 @@ impl Dialer {
         }
     }
 
+    /// How long each step of connecting may take: the name and TCP, TLS, and each answer.
+    pub(super) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
     /// The token, as it is now.
     pub(super) fn token(&self) -> Result<SecretString, DialError> {
         match &self.token {
@@ -114,7 +122,7 @@ impl Dialer {
     pub(super) async fn connect(&self) -> Result<TlsStream<TcpStream>, DialError> {
         let place = format!("{}:{}", self.host, self.port);
         let connect = TcpStream::connect((self.host.as_str(), self.port));
-        let stream = match timeout(CONNECT, connect).await {
+        let stream = match timeout(self.timeout, connect).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {
                 return Err(DialError::Unreachable(format!(
@@ -123,8 +131,8 @@ impl Dialer {
             }
             Err(_) => {
                 return Err(DialError::Unreachable(format!(
-                    "{place} does not answer within {} s",
-                    CONNECT.as_secs()
+                    "{place} does not answer within {}",
+                    Period(self.timeout)
                 )));
             }
         };
@@ -133,11 +141,12 @@ impl Dialer {
         }
         let handshake =
             TlsConnector::from(Arc::clone(&self.tls)).connect(self.name.clone(), stream);
-        match timeout(TLS_HANDSHAKE, handshake).await {
+        match timeout(self.timeout, handshake).await {
             Ok(Ok(stream)) => Ok(stream),
             Ok(Err(error)) => Err(tls_error(&place, &error)),
             Err(_) => Err(DialError::Unreachable(format!(
-                "TLS handshake with {place} timed out"
+                "TLS handshake with {place} timed out after {}",
+                Period(self.timeout)
             ))),
         }
     }

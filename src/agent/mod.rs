@@ -14,6 +14,7 @@ mod control;
 mod dial;
 mod face;
 mod metrics;
+mod outbox;
 mod run;
 mod serve;
 mod status;

@@ -191,7 +191,7 @@ fn serve_face(
 fn thread_main(
     config: AgentConfig,
     dialer: Dialer,
-    (reporter, metrics): (Reporter, Arc<Metrics>),
+    told: (Reporter, Arc<Metrics>),
     (drain, kill): (CancellationToken, CancellationToken),
     beat: Beat,
     ready: &std::sync::mpsc::Sender<Result<(), String>>,
@@ -200,6 +200,7 @@ fn thread_main(
         .enable_all()
         .build_local(LocalOptions::default())?;
     runtime.block_on(beat.beside(async {
+        let metrics = &told.1;
         metrics.runtimes().add("agent", Handle::current());
         let targets = match Targets::new(&config, &metrics.targets) {
             Ok(targets) => targets,
@@ -208,18 +209,7 @@ fn thread_main(
                 return;
             }
         };
-        let shared = Rc::new(Shared {
-            config,
-            dialer,
-            reporter,
-            metrics,
-            targets,
-            draining: drain,
-            drain_told: CancellationToken::new(),
-            sessions: RefCell::default(),
-            active: Cell::new(0),
-            became_idle: Notify::new(),
-        });
+        let shared = Rc::new(Shared::new(config, dialer, told, targets, drain));
         drop(ready.send(Ok(())));
         tokio::select! {
             () = kill.cancelled() => {}
@@ -260,6 +250,27 @@ pub(super) struct Shared {
 }
 
 impl Shared {
+    pub(super) fn new(
+        config: AgentConfig,
+        dialer: Dialer,
+        (reporter, metrics): (Reporter, Arc<Metrics>),
+        targets: Targets,
+        draining: CancellationToken,
+    ) -> Self {
+        Self {
+            config,
+            dialer,
+            reporter,
+            metrics,
+            targets,
+            draining,
+            drain_told: CancellationToken::new(),
+            sessions: RefCell::default(),
+            active: Cell::new(0),
+            became_idle: Notify::new(),
+        }
+    }
+
     /// Notes a carrier.
     pub(super) fn carrier_up(&self, session: &Session) {
         let mut sessions = self.sessions.borrow_mut();

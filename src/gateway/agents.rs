@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::carrier::Carrier;
 use super::store::ClusterRecord;
-use super::tickets::{AgentKey, Tickets};
+use super::tickets::{AgentKey, Purpose, Tickets};
 use crate::wire::control::{Message, OpenCarrier};
 use crate::wire::error::{ApiError, ErrorCode};
 use crate::wire::limits::{CARRIER_WAIT, RECONNECT_GRACE};
@@ -269,7 +269,10 @@ impl Agents {
         if agent.asked.is_some_and(|asked| asked.elapsed() < ASK_AGAIN) {
             return;
         }
-        let Some(ticket) = self.tickets.issue(&agent.handle.key, self.worker) else {
+        let Some(ticket) = self
+            .tickets
+            .issue(&agent.handle.key, self.worker, Purpose::Serve)
+        else {
             return;
         };
         let kinds = vec!["tls".to_owned()];

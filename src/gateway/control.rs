@@ -1,143 +1,55 @@
-//! `GET /v1/agent/connect`: the control channel with one agent.
+//! The control channel with one agent.
 
+use std::convert::Infallible;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::{SinkExt, StreamExt};
-use http::{HeaderValue, Request, Response, StatusCode, header};
-use hyper::body::Incoming;
+use futures_util::SinkExt;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use jiff::Timestamp;
 use tokio::sync::mpsc;
-use tokio::task::spawn_local;
 use tokio::time::{Instant, interval, timeout};
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::Error as WsError;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message as WsMessage, Role};
 
 use super::agents::AgentHandle;
 use super::directory::Grant;
-use super::metrics::{AuthFailure, Held};
-use super::service::Client;
+use super::intake::Intake;
+use super::metrics::Held;
 use super::shared::Mail;
 use super::store::ClusterRecord;
 use super::tickets::AgentKey;
 use super::worker::Worker;
-use crate::http::headers;
 use crate::http::websocket::{Pings, control_config};
 use crate::metrics::{Direction, MessageType};
 use crate::wire::control::{
     self, Decoded, Drain, Envelope, ErrorReport, Message, PROTOCOL_VERSION, Welcome,
 };
-use crate::wire::error::{ApiError, ErrorCode};
-use crate::wire::limits::{
-    CONTROL_PING, CONTROL_QUEUE, CONTROL_SILENCE, HEARTBEAT_INTERVAL, MAX_AGENTS_PER_CLUSTER,
-};
-use crate::wire::token::TokenKind;
+use crate::wire::error::ErrorCode;
+use crate::wire::limits::{CONTROL_PING, CONTROL_QUEUE, CONTROL_SILENCE, HEARTBEAT_INTERVAL};
 
 /// One write to an agent takes no longer, or the agent counts as gone.
 const WRITE: Duration = Duration::from_secs(10);
 
 type Socket = WebSocketStream<TokioIo<Upgraded>>;
 
-/// Answers an agent's request to connect, and runs its control channel once it has switched.
-pub(super) fn accept(
-    worker: &Rc<Worker>,
-    client: &Client,
-    mut request: Request<Incoming>,
-) -> Result<Response<()>, ApiError> {
-    let key = websocket_key(&request)?;
-    let grant = worker.authenticate(request.headers())?;
-    if grant.kind != TokenKind::Agent {
-        worker.auth_failed(AuthFailure::Kind);
-        return Err(ApiError::new(
-            ErrorCode::Forbidden,
-            "a user token can not connect an agent; create one with `pipeops-gateway token create agent`",
-        ));
-    }
-    let cluster = grant
-        .agent_cluster()
-        .and_then(|id| worker.shared.directory.cluster_by_id(id.as_str()))
-        .ok_or_else(|| {
-            ApiError::new(
-                ErrorCode::Forbidden,
-                "the token's cluster is no longer registered",
-            )
-        })?;
-    check_cluster_id(&request, &cluster)
-        .inspect_err(|_| worker.auth_failed(AuthFailure::ClusterId))?;
-    if worker.agents.count(cluster.id.as_str()) >= MAX_AGENTS_PER_CLUSTER {
-        return Err(ApiError::new(
-            ErrorCode::TooManyRequests,
-            format!("{MAX_AGENTS_PER_CLUSTER} agents of this cluster are connected already"),
-        ));
-    }
-    let upgrade = hyper::upgrade::on(&mut request);
-    tracing::debug!(peer = %client.peer, cluster = %cluster.id, "an agent connects");
-    spawn_local(run(Rc::clone(worker), grant, cluster, upgrade));
-    Ok(switch(&key))
-}
-
-fn websocket_key(request: &Request<Incoming>) -> Result<Vec<u8>, ApiError> {
-    let websocket = headers::upgrade_protocol(request.headers())
-        .is_some_and(|protocol| protocol.eq_ignore_ascii_case("websocket"));
-    let version = request
-        .headers()
-        .get(header::SEC_WEBSOCKET_VERSION)
-        .is_some_and(|version| version == "13");
-    match request.headers().get(header::SEC_WEBSOCKET_KEY) {
-        Some(key) if websocket && version => Ok(key.as_bytes().to_vec()),
-        _ => Err(ApiError::new(
-            ErrorCode::InvalidRequest,
-            "this path is a WebSocket (RFC 6455, version 13)",
-        )),
-    }
-}
-
-fn check_cluster_id(request: &Request<Incoming>, cluster: &ClusterRecord) -> Result<(), ApiError> {
-    match request.headers().get("x-cluster-id") {
-        Some(id) if id.as_bytes() != cluster.id.as_str().as_bytes() => Err(ApiError::new(
-            ErrorCode::Forbidden,
-            "the token belongs to another cluster than X-Cluster-ID says; check the agent's cluster_id and token",
-        )),
-        _ => Ok(()),
-    }
-}
-
-fn switch(key: &[u8]) -> Response<()> {
-    let mut response = Response::new(());
-    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    let headers = response.headers_mut();
-    headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-    if let Ok(accept) = derive_accept_key(key).parse() {
-        headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
-    }
-    response
-}
-
-async fn run(
+/// Runs an agent's control channel from the moment that its connection has switched.
+pub(super) async fn run(
     worker: Rc<Worker>,
     grant: Arc<Grant>,
     cluster: Arc<ClusterRecord>,
     upgrade: OnUpgrade,
 ) {
-    let Ok(upgraded) = upgrade.await else { return };
-    let socket = WebSocketStream::from_raw_socket(
-        TokioIo::new(upgraded),
-        Role::Server,
-        Some(control_config()),
-    )
-    .await;
+    let Some(mut channel) = Channel::open(&worker, &cluster, upgrade).await else {
+        return;
+    };
     let connected = Held::one(&worker.shared.metrics.agents);
     let (control, outgoing) = mpsc::channel(CONTROL_QUEUE);
-    let key = AgentKey {
-        cluster: cluster.id.to_string(),
-        generation: worker.shared.next_generation(),
-    };
+    let key = channel.key.clone();
     let others = worker.agents.count(cluster.id.as_str());
     tracing::info!(
         cluster = %cluster.id, name = %cluster.name, generation = key.generation, token_id = %grant.token_id,
@@ -149,14 +61,6 @@ async fn run(
             "several agents of one cluster: the newest takes new requests, the others stand by"
         );
     }
-    let mut channel = Channel {
-        worker: Rc::clone(&worker),
-        key: key.clone(),
-        socket,
-        sent: 0,
-        pings: Pings::default(),
-        draining: false,
-    };
     let handle = AgentHandle {
         key: key.clone(),
         control,
@@ -173,16 +77,47 @@ async fn run(
     tracing::info!(cluster = %cluster.id, generation = key.generation, reason, "agent disconnected");
 }
 
-struct Channel {
-    worker: Rc<Worker>,
-    key: AgentKey,
-    socket: Socket,
+/// A control channel's connection.
+pub(super) struct Channel {
+    pub(super) worker: Rc<Worker>,
+    pub(super) key: AgentKey,
+    pub(super) socket: Socket,
+    pub(super) intake: Intake,
+    heard: Instant,
     sent: u64,
     pings: Pings,
     draining: bool,
 }
 
+/// Why a channel ended, for the log.
+pub(super) type Reason = &'static str;
+
+const WRITE_FAILED: Reason = "write failed";
+
 impl Channel {
+    /// The channel of a connection that switches; `None` where it does not.
+    pub(super) async fn open(
+        worker: &Rc<Worker>,
+        cluster: &ClusterRecord,
+        upgrade: OnUpgrade,
+    ) -> Option<Self> {
+        let io = TokioIo::new(upgrade.await.ok()?);
+        let config = Some(control_config());
+        Some(Self {
+            worker: Rc::clone(worker),
+            key: AgentKey {
+                cluster: cluster.id.to_string(),
+                generation: worker.shared.next_generation(),
+            },
+            socket: WebSocketStream::from_raw_socket(io, Role::Server, config).await,
+            intake: Intake::new(),
+            heard: Instant::now(),
+            sent: 0,
+            pings: Pings::default(),
+            draining: false,
+        })
+    }
+
     /// Runs until the agent has gone; says why.
     async fn run(
         &mut self,
@@ -190,63 +125,100 @@ impl Channel {
         cluster: &ClusterRecord,
         handle: AgentHandle,
         mut outgoing: mpsc::Receiver<Message>,
-    ) -> &'static str {
-        if !self.send(self.welcome(cluster)).await {
-            return "write failed";
+    ) -> Reason {
+        match self.serve(grant, cluster, handle, &mut outgoing).await {
+            Ok(never) => match never {},
+            Err(reason) => reason,
         }
+    }
+
+    async fn serve(
+        &mut self,
+        grant: &Grant,
+        cluster: &ClusterRecord,
+        handle: AgentHandle,
+        outgoing: &mut mpsc::Receiver<Message>,
+    ) -> Result<Infallible, Reason> {
+        let welcome = self.welcome(cluster, false);
+        self.send(welcome).await?;
         self.worker
             .shared
             .broadcast(|| Mail::AgentUp(handle.clone()))
             .await;
         let shared = Arc::clone(&self.worker.shared);
         let mut ticks = interval(CONTROL_PING);
-        let mut heard = Instant::now();
         let mut told_drain = false;
+        self.heard = Instant::now();
         loop {
             tokio::select! {
                 () = grant.ended.cancelled() => {
-                    self.close(CloseCode::Policy, "token revoked or expired").await;
-                    return "token revoked or expired";
+                    self.close(CloseCode::Policy, "token revoked or expired").await.ok();
+                    return Err("token revoked or expired");
                 }
                 () = shared.drain.cancelled(), if !told_drain => {
                     told_drain = true;
-                    let drain = Message::Drain(Drain { reason: "gateway shuts down".to_owned() });
-                    if !self.send(drain).await {
-                        return "write failed";
-                    }
+                    self.send(Message::Drain(Drain { reason: "gateway shuts down".to_owned() })).await?;
                 }
-                Some(message) = outgoing.recv() => {
-                    if !self.send(message).await {
-                        return "write failed";
-                    }
-                }
-                _ = ticks.tick() => {
-                    if heard.elapsed() > CONTROL_SILENCE {
-                        return "silent for too long";
-                    }
-                    let ping = WsMessage::Ping(self.pings.ping());
-                    if !self.write(ping).await {
-                        return "write failed";
-                    }
-                }
-                message = self.socket.next() => {
-                    heard = Instant::now();
-                    match message {
-                        Some(Ok(WsMessage::Text(text))) => self.on_text(&text).await,
-                        Some(Ok(WsMessage::Pong(payload))) => self.on_pong(&payload),
-                        Some(Ok(WsMessage::Close(_))) | None => return "closed by the agent",
-                        Some(Ok(_)) => {}
-                        Some(Err(error)) => {
-                            tracing::debug!(%error, cluster = self.key.cluster, "control channel failed");
-                            return "connection lost";
-                        }
-                    }
-                }
+                Some(message) = outgoing.recv() => self.send(message).await?,
+                _ = ticks.tick() => self.ping().await?,
+                message = self.intake.next(&mut self.socket) => self.on_message(message).await?,
             }
         }
     }
 
-    fn welcome(&self, cluster: &ClusterRecord) -> Message {
+    async fn ping(&mut self) -> Result<(), Reason> {
+        if self.heard.elapsed() > CONTROL_SILENCE {
+            return Err("silent for too long");
+        }
+        let leftover = self.intake.leftover();
+        self.complain(leftover).await?;
+        let ping = WsMessage::Ping(self.pings.ping());
+        self.write(ping).await
+    }
+
+    async fn on_message(
+        &mut self,
+        message: Option<Result<WsMessage, WsError>>,
+    ) -> Result<(), Reason> {
+        self.heard = Instant::now();
+        match message {
+            Some(Ok(WsMessage::Text(text))) => match self.intake.admit(&text) {
+                Ok(()) => self.on_text(&text).await,
+                Err(report) => {
+                    self.count(MessageType::Refused, Direction::Received);
+                    self.complain(report).await
+                }
+            },
+            Some(Ok(WsMessage::Pong(payload))) => {
+                if let Some(took) = self.pings.answered(&payload) {
+                    let round_trip = &self.worker.shared.metrics.tunnel.control_round_trip;
+                    round_trip.observe(took.as_secs_f64());
+                }
+                Ok(())
+            }
+            Some(Ok(WsMessage::Close(_))) | None => Err("closed by the agent"),
+            Some(Ok(_)) => Ok(()),
+            Some(Err(error)) => {
+                tracing::debug!(%error, cluster = self.key.cluster, "control channel failed");
+                Err("connection lost")
+            }
+        }
+    }
+
+    /// Tells the agent that messages of its were not acted on, if it is to be told now.
+    async fn complain(&mut self, report: Option<ErrorReport>) -> Result<(), Reason> {
+        let Some(report) = report else { return Ok(()) };
+        tracing::warn!(
+            cluster = self.key.cluster,
+            code = report.code,
+            refused = report.refused,
+            reason = report.message,
+            "messages of an agent are refused"
+        );
+        self.send(Message::Error(report)).await
+    }
+
+    pub(super) fn welcome(&self, cluster: &ClusterRecord, probe: bool) -> Message {
         Message::Welcome(Welcome {
             session_id: format!("{}-{}", self.key.cluster, self.key.generation),
             protocol_version: PROTOCOL_VERSION,
@@ -254,16 +226,13 @@ impl Channel {
             cluster_name: cluster.name.to_string(),
             heartbeat_interval_ms: u64::try_from(HEARTBEAT_INTERVAL.as_millis())
                 .unwrap_or(u64::MAX),
+            probe,
         })
     }
 
-    /// Reads a message and counts it; `None` for one that there is nothing to do about.
-    async fn read(&mut self, text: &str) -> Option<Message> {
-        match control::decode(text) {
-            Ok(Decoded::Known(envelope)) => {
-                self.count((&envelope.message).into(), Direction::Received);
-                Some(envelope.message)
-            }
+    async fn on_text(&mut self, text: &str) -> Result<(), Reason> {
+        let envelope = match control::decode(text) {
+            Ok(Decoded::Known(envelope)) => envelope,
             Ok(Decoded::Unknown { kind, .. }) => {
                 self.count(MessageType::Unknown, Direction::Received);
                 tracing::debug!(
@@ -271,24 +240,22 @@ impl Channel {
                     cluster = self.key.cluster,
                     "unknown control message passed over"
                 );
-                None
+                return Ok(());
             }
             Err(error) => {
+                let complaint = self
+                    .intake
+                    .complain(ErrorCode::InvalidRequest, text, &error);
                 self.count(MessageType::Malformed, Direction::Received);
-                let report = ErrorReport {
-                    code: ErrorCode::InvalidRequest.as_str().to_owned(),
-                    message: error.to_string(),
-                };
-                self.send(Message::Error(report)).await;
-                None
+                return self.complain(complaint).await;
             }
-        }
+        };
+        self.count((&envelope.message).into(), Direction::Received);
+        self.on_known(envelope.message).await;
+        Ok(())
     }
 
-    async fn on_text(&mut self, text: &str) {
-        let Some(message) = self.read(text).await else {
-            return;
-        };
+    async fn on_known(&mut self, message: Message) {
         match message {
             Message::Heartbeat(beat) => {
                 tracing::debug!(
@@ -329,22 +296,12 @@ impl Channel {
         }
     }
 
-    fn on_pong(&mut self, payload: &[u8]) {
-        if let Some(took) = self.pings.answered(payload) {
-            let round_trip = &self.worker.shared.metrics.tunnel.control_round_trip;
-            round_trip.observe(took.as_secs_f64());
-        }
-    }
-
     fn count(&self, message: MessageType, direction: Direction) {
-        self.worker
-            .shared
-            .metrics
-            .tunnel
-            .control(message, direction);
+        let tunnel = &self.worker.shared.metrics.tunnel;
+        tunnel.control(message, direction);
     }
 
-    async fn send(&mut self, message: Message) -> bool {
+    pub(super) async fn send(&mut self, message: Message) -> Result<(), Reason> {
         self.sent += 1;
         self.count((&message).into(), Direction::Sent);
         let envelope = Envelope::new(format!("gw-{}", self.sent), Timestamp::now(), message);
@@ -352,20 +309,23 @@ impl Channel {
             Ok(text) => self.write(WsMessage::text(text)).await,
             Err(error) => {
                 tracing::error!(%error, "can not encode a control message");
-                true
+                Ok(())
             }
         }
     }
 
-    async fn write(&mut self, message: WsMessage) -> bool {
-        matches!(timeout(WRITE, self.socket.send(message)).await, Ok(Ok(())))
+    async fn write(&mut self, message: WsMessage) -> Result<(), Reason> {
+        match timeout(WRITE, self.socket.send(message)).await {
+            Ok(Ok(())) => Ok(()),
+            _ => Err(WRITE_FAILED),
+        }
     }
 
-    async fn close(&mut self, code: CloseCode, reason: &'static str) {
+    pub(super) async fn close(&mut self, code: CloseCode, reason: Reason) -> Result<(), Reason> {
         let frame = CloseFrame {
             code,
             reason: reason.into(),
         };
-        self.write(WsMessage::Close(Some(frame))).await;
+        self.write(WsMessage::Close(Some(frame))).await
     }
 }

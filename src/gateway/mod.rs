@@ -4,6 +4,7 @@
 //! the bins; it never calls `agent`.
 
 pub mod admin_socket;
+mod admission;
 mod agents;
 pub mod api;
 pub mod args;
@@ -17,8 +18,10 @@ mod control;
 pub mod directory;
 mod face;
 mod hosts;
+mod intake;
 mod metrics;
 pub mod operator;
+mod probe;
 mod proxy;
 mod record;
 mod run;

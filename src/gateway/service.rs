@@ -11,7 +11,7 @@ use super::body::ResponseBody;
 use super::hosts::Site;
 use super::metrics::HttpVersion;
 use super::worker::Worker;
-use super::{control, proxy, upgrade};
+use super::{admission, proxy, upgrade};
 use crate::http::authority;
 use crate::http::error;
 use crate::http::framing;
@@ -196,7 +196,7 @@ fn api(
     request: Request<Incoming>,
 ) -> Result<Response<ResponseBody>, ApiError> {
     let agent_path = match request.uri().path() {
-        "/v1/agent/connect" => control::accept,
+        "/v1/agent/connect" => admission::accept,
         "/v1/agent/carrier" => upgrade::accept,
         _ => {
             return Err(ApiError::new(

@@ -12,6 +12,7 @@ use super::config::GatewayConfig;
 use super::directory::Directory;
 use super::hosts::Hosts;
 use super::metrics::Metrics;
+use super::probe::Probes;
 use super::tickets::{AgentKey, Tickets};
 use super::upgrade::CarrierIo;
 use crate::admin::Failing;
@@ -41,6 +42,7 @@ pub(super) struct Shared {
     pub(super) metrics: Arc<Metrics>,
     pub(super) tls: Arc<rustls::ServerConfig>,
     pub(super) tickets: Arc<Tickets>,
+    pub(super) probes: Probes,
     pub(super) mailboxes: Vec<mpsc::Sender<Mail>>,
     /// Cancelled when the gateway is to take no new work.
     pub(super) drain: CancellationToken,
@@ -67,6 +69,7 @@ impl Shared {
             metrics,
             tls,
             tickets: Arc::default(),
+            probes: Probes::default(),
             mailboxes,
             drain: CancellationToken::new(),
             kill: CancellationToken::new(),

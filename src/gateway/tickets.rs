@@ -17,12 +17,22 @@ pub(super) struct AgentKey {
     pub(super) generation: u64,
 }
 
+/// What a carrier is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// Users' requests.
+    Serve,
+    /// A doctor's look; see [`super::probe`].
+    Probe,
+}
+
 /// What a ticket is good for.
 #[derive(Debug, Clone)]
 pub(super) struct Ticket {
     pub(super) agent: AgentKey,
     /// The worker that the carrier is for.
     pub(super) worker: usize,
+    pub(super) purpose: Purpose,
     expires: Instant,
 }
 
@@ -42,7 +52,12 @@ impl Tickets {
     }
 
     /// Issues a ticket, or `None` while the agent has as many as it may.
-    pub(super) fn issue(&self, agent: &AgentKey, worker: usize) -> Option<String> {
+    pub(super) fn issue(
+        &self,
+        agent: &AgentKey,
+        worker: usize,
+        purpose: Purpose,
+    ) -> Option<String> {
         let now = Instant::now();
         let mut tickets = self.lock();
         tickets.retain(|_, ticket| ticket.expires > now);
@@ -60,6 +75,7 @@ impl Tickets {
             Ticket {
                 agent: agent.clone(),
                 worker,
+                purpose,
                 expires,
             },
         );
@@ -90,10 +106,10 @@ mod tests {
             cluster: "cls-a".into(),
             generation: 1,
         };
-        let first = tickets.issue(&agent, 3).unwrap();
+        let first = tickets.issue(&agent, 3, Purpose::Serve).unwrap();
         assert_eq!(tickets.redeem(&first).unwrap().worker, 3);
         assert!(tickets.redeem(&first).is_none());
-        let late = tickets.issue(&agent, 0).unwrap();
+        let late = tickets.issue(&agent, 0, Purpose::Serve).unwrap();
         tokio::time::advance(TICKET_LIFETIME).await;
         assert!(tickets.redeem(&late).is_none());
     }
@@ -106,10 +122,10 @@ mod tests {
             generation: 1,
         };
         for _ in 0..MAX_TICKETS_PER_AGENT {
-            tickets.issue(&agent, 0).unwrap();
+            tickets.issue(&agent, 0, Purpose::Serve).unwrap();
         }
-        assert!(tickets.issue(&agent, 0).is_none());
+        assert!(tickets.issue(&agent, 0, Purpose::Serve).is_none());
         tickets.forget(&agent);
-        assert!(tickets.issue(&agent, 0).is_some());
+        assert!(tickets.issue(&agent, 0, Purpose::Serve).is_some());
     }
 }

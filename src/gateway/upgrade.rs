@@ -19,9 +19,10 @@ use tokio_rustls::server::TlsStream;
 
 use super::carrier::Carrier;
 use super::metrics::AuthFailure;
+use super::probe;
 use super::service::Client;
 use super::shared::Mail;
-use super::tickets::{AgentKey, Ticket};
+use super::tickets::{AgentKey, Purpose, Ticket};
 use super::worker::Worker;
 use crate::http::framing::Guard;
 use crate::http::headers;
@@ -103,6 +104,10 @@ async fn hand_over(worker: Rc<Worker>, ticket: Ticket, upgrade: OnUpgrade) {
         }
     };
     let Some(mut io) = io else { return };
+    if ticket.purpose == Purpose::Probe {
+        let meters = worker.shared.metrics.tunnel.session(CarrierKind::Tls);
+        return probe::carry(&ticket.agent, io, meters).await;
+    }
     let Some(mailbox) = worker.shared.mailboxes.get(ticket.worker) else {
         return;
     };

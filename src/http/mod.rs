@@ -1,5 +1,5 @@
 //! What both sides do to HTTP on its way through: error bodies, framing checks, names and paths,
-//! and the header policy.
+//! rates, and the header policy.
 //!
 //! Used by `gateway` and `agent`; knows neither of them. Nothing in here collects a body.
 
@@ -10,5 +10,6 @@ pub mod exchange;
 pub mod exec;
 pub mod framing;
 pub mod headers;
+pub mod pace;
 pub mod path;
 pub mod websocket;

@@ -248,6 +248,8 @@ label! {
         Drain = "drain",
         /// `error`
         Error = "error",
+        /// Any above the rate that is taken: not looked at.
+        Refused = "refused",
         /// Any that this version does not know.
         Unknown = "unknown",
         /// What is no message at all.

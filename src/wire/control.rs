@@ -8,10 +8,16 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::limits::MAX_CONTROL_MESSAGE;
+use super::limits::{MAX_CONTROL_MESSAGE, MAX_ECHOED_ID};
 
 /// The version of the control protocol, in the `welcome` message.
 pub const PROTOCOL_VERSION: u32 = 1;
+
+/// The header of `GET /v1/agent/connect` by which one that only looks says so.
+pub const PROBE_HEADER: &str = "x-pipeops-probe";
+
+/// Its value: `pipeops-agent doctor`.
+pub const PROBE_DOCTOR: &str = "doctor";
 
 /// What a peer sent that is not a message.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +74,10 @@ pub struct Welcome {
     pub cluster_name: String,
     /// Time between heartbeats, in milliseconds; the agent adds jitter of up to a tenth.
     pub heartbeat_interval_ms: u64,
+    /// This is a probe, as its header asked: it gets no requests. A gateway that does not know
+    /// probes does not say so, and takes whoever asks for an agent.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub probe: bool,
 }
 
 /// A request for one carrier.
@@ -111,13 +121,23 @@ pub struct Drain {
     pub reason: String,
 }
 
-/// A complaint about a message.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// A complaint about a message, which was not acted on.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ErrorReport {
-    /// A code of the contract (`INVALID_REQUEST`).
+    /// A code of the contract (`INVALID_REQUEST`, `TOO_MANY_REQUESTS`).
     pub code: String,
     /// A sentence for the log.
     pub message: String,
+    /// The id of the message, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message_id: Option<String>,
+    /// With `TOO_MANY_REQUESTS`: the next message is taken after this many milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_ms: Option<u64>,
+    /// Messages that were not acted on since the last error, this one among them: errors are
+    /// sent once a second at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<u64>,
 }
 
 /// A message as read: known, or of a type that this version does not know.
@@ -183,6 +203,17 @@ pub fn decode(text: &str) -> Result<Decoded, ControlError> {
     }
 }
 
+/// The id of a message that is not acted on, for the answer; whatever else is wrong with it.
+#[must_use]
+pub fn id_of(text: &str) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Outline {
+        id: String,
+    }
+    let outline: Outline = serde_json::from_str(text).ok()?;
+    Some(outline.id).filter(|id| id.len() <= MAX_ECHOED_ID)
+}
+
 fn is_known(kind: &str) -> bool {
     [
         "welcome",
@@ -244,6 +275,31 @@ mod tests {
         let text = r#"{"type":"drain","id":"1","timestamp":"2024-01-15T10:30:45Z","payload":7}"#;
         assert!(matches!(decode(text), Err(ControlError::Malformed(_))));
         assert!(matches!(decode("{"), Err(ControlError::Malformed(_))));
+    }
+
+    #[test]
+    fn an_id_is_read_of_whatever_has_one_that_is_short() {
+        let of = |id: &str| id_of(&format!(r#"{{"type":"drain","id":"{id}","payload":7}}"#));
+        assert_eq!(of("m-1").as_deref(), Some("m-1"));
+        assert_eq!(of(&"x".repeat(MAX_ECHOED_ID + 1)), None);
+        assert_eq!(id_of("{"), None);
+        assert_eq!(id_of(r#"{"id":7}"#), None);
+    }
+
+    #[test]
+    fn an_error_of_an_older_gateway_is_read() {
+        let text = r#"{"type":"error","id":"1","timestamp":"2024-01-15T10:30:45Z",
+            "payload":{"code":"INVALID_REQUEST","message":"no"}}"#;
+        let Decoded::Known(envelope) = decode(text).unwrap() else {
+            panic!("known")
+        };
+        let report = ErrorReport {
+            code: "INVALID_REQUEST".into(),
+            message: "no".into(),
+            ..ErrorReport::default()
+        };
+        assert_eq!(envelope.message, Message::Error(report));
+        assert!(!envelope.encode().unwrap().contains("refused"));
     }
 
     #[test]

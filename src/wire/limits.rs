@@ -3,6 +3,7 @@
 //! A limit lives here when both programs must agree on it or when a hostile peer could use it;
 //! what an operator may want to change is in the configuration instead.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 /// Bytes of one request's or response's header section, names and values together.
@@ -48,8 +49,47 @@ pub const MAX_CONTROL_MESSAGE: usize = 2 * 1024 * 1024;
 /// Control messages that wait to be written to one agent; all of them are small.
 pub const CONTROL_QUEUE: usize = 64;
 
+/// Control messages a minute that the gateway takes of one agent: the contract's rate.
+pub const CONTROL_MESSAGES: NonZeroU32 = NonZeroU32::new(1_000).unwrap();
+
+/// Control messages that may come at once: the contract's burst.
+pub const CONTROL_BURST: NonZeroU32 = NonZeroU32::new(100).unwrap();
+
+/// Control messages a minute that an agent sends beside heartbeats and its drain, which wait for
+/// nothing. One heartbeat a second, the fastest that a gateway can ask for, still fits below
+/// [`CONTROL_MESSAGES`].
+pub const AGENT_MESSAGES: NonZeroU32 = NonZeroU32::new(900).unwrap();
+
+/// Control messages that an agent sends at once. What the network holds back arrives closer
+/// together than it was sent: this far below [`CONTROL_BURST`], a second of delay does no harm.
+pub const AGENT_BURST: NonZeroU32 = NonZeroU32::new(80).unwrap();
+
+/// A gateway that refuses messages slows an agent down, to no less than this many a minute: one
+/// that refuses these too can not be served.
+pub const AGENT_MESSAGES_MIN: NonZeroU32 = NonZeroU32::new(60).unwrap();
+
+/// WebSocket messages a minute, pings and pongs among them, that the gateway reads of one agent;
+/// what comes faster waits in the agent's socket. Far above [`CONTROL_MESSAGES`], so that those
+/// beyond it are answered and not delayed, and what a flood costs is still bounded.
+pub const CONTROL_READS: NonZeroU32 = NonZeroU32::new(6_000).unwrap();
+
+/// WebSocket messages that are read at once: a burst, the answer to it, and pings between.
+pub const CONTROL_READ_BURST: NonZeroU32 = NonZeroU32::new(600).unwrap();
+
+/// Errors a minute that answer control messages: one a second tells what a flood of them would.
+pub const CONTROL_COMPLAINTS: NonZeroU32 = NonZeroU32::new(60).unwrap();
+
+/// Bytes of a message's id that an error repeats; an id is short, or no id of an agent of ours.
+pub const MAX_ECHOED_ID: usize = 128;
+
 /// Agents of one cluster that may be connected at once: two of a rolling update, two to spare.
 pub const MAX_AGENTS_PER_CLUSTER: usize = 4;
+
+/// Probes of one cluster at once: an operator's, and one of a script.
+pub const MAX_PROBES_PER_CLUSTER: usize = 2;
+
+/// How long a probe's control channel, and then its carrier, may live: as long as its ticket.
+pub const PROBE_LIFETIME: Duration = TICKET_LIFETIME;
 
 /// Silence on a control channel after which the peer counts as gone.
 pub const CONTROL_SILENCE: Duration = Duration::from_secs(10);

@@ -1,8 +1,8 @@
 //! Who may connect as an agent, and open its carriers.
 
 use crate::{
-    common::gateway::Gateway,
-    fixture::{Cluster, connect, shared_gateway},
+    common::{gateway::Gateway, process::log_field},
+    fixture::{Cluster, agent, connect, shared_gateway},
     wire::Answer,
 };
 use futures_util::StreamExt;
@@ -124,4 +124,23 @@ async fn ticket(gateway: &'static Gateway, cluster: &Cluster, token: &str) -> St
             return message["payload"]["ticket"].as_str().unwrap().to_owned();
         }
     }
+}
+
+/// A step that takes longer than `pipeops.timeout` is given up, and the log says which and why.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_step_of_connecting_takes_as_long_as_configured() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://{}", silent.local_addr().unwrap());
+    let config = agent(shared_gateway(), &Cluster::new(), &[]);
+    let mut agent = config
+        .edit(|yaml| {
+            yaml["pipeops"]["api_url"] = url.into();
+            yaml["pipeops"]["timeout"] = "700ms".into();
+        })
+        .spawn();
+    let reason = agent
+        .process
+        .wait_line("a failed attempt", |line| log_field(line, "reason"));
+    assert!(reason.contains("TLS handshake"), "{reason}");
+    assert!(reason.contains("700ms"), "{reason}");
 }

@@ -36,6 +36,7 @@ mod continues;
 mod cuts;
 mod drains;
 mod faults;
+mod flood;
 mod grpc;
 mod headers;
 mod hostile;

@@ -1,0 +1,119 @@
+//! `GET /v1/agent/connect`: who gets a control channel, and who only a look at it.
+
+use std::rc::Rc;
+
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
+use hyper::body::Incoming;
+use tokio::task::spawn_local;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use super::metrics::AuthFailure;
+use super::service::Client;
+use super::store::ClusterRecord;
+use super::worker::Worker;
+use super::{control, probe};
+use crate::http::headers;
+use crate::wire::control::{PROBE_DOCTOR, PROBE_HEADER};
+use crate::wire::error::{ApiError, ErrorCode};
+use crate::wire::limits::MAX_AGENTS_PER_CLUSTER;
+use crate::wire::token::TokenKind;
+
+/// Answers an agent's request to connect, and runs its control channel once it has switched.
+pub(super) fn accept(
+    worker: &Rc<Worker>,
+    client: &Client,
+    mut request: Request<Incoming>,
+) -> Result<Response<()>, ApiError> {
+    let key = websocket_key(&request)?;
+    let grant = worker.authenticate(request.headers())?;
+    if grant.kind != TokenKind::Agent {
+        worker.auth_failed(AuthFailure::Kind);
+        return Err(ApiError::new(
+            ErrorCode::Forbidden,
+            "a user token can not connect an agent; create one with `pipeops-gateway token create agent`",
+        ));
+    }
+    let cluster = grant
+        .agent_cluster()
+        .and_then(|id| worker.shared.directory.cluster_by_id(id.as_str()))
+        .ok_or_else(|| {
+            ApiError::new(
+                ErrorCode::Forbidden,
+                "the token's cluster is no longer registered",
+            )
+        })?;
+    check_cluster_id(&request, &cluster)
+        .inspect_err(|_| worker.auth_failed(AuthFailure::ClusterId))?;
+    if is_probe(request.headers())? {
+        let permit = worker.shared.probes.begin(cluster.id.as_str())?;
+        let upgrade = hyper::upgrade::on(&mut request);
+        let probe = probe::Probe {
+            permit,
+            grant,
+            cluster,
+        };
+        spawn_local(probe.run(Rc::clone(worker), upgrade));
+        return Ok(switch(&key));
+    }
+    if worker.agents.count(cluster.id.as_str()) >= MAX_AGENTS_PER_CLUSTER {
+        return Err(ApiError::new(
+            ErrorCode::TooManyRequests,
+            format!("{MAX_AGENTS_PER_CLUSTER} agents of this cluster are connected already"),
+        ));
+    }
+    let upgrade = hyper::upgrade::on(&mut request);
+    tracing::debug!(peer = %client.peer, cluster = %cluster.id, "an agent connects");
+    spawn_local(control::run(Rc::clone(worker), grant, cluster, upgrade));
+    Ok(switch(&key))
+}
+
+fn websocket_key(request: &Request<Incoming>) -> Result<Vec<u8>, ApiError> {
+    let websocket = headers::upgrade_protocol(request.headers())
+        .is_some_and(|protocol| protocol.eq_ignore_ascii_case("websocket"));
+    let version = request
+        .headers()
+        .get(header::SEC_WEBSOCKET_VERSION)
+        .is_some_and(|version| version == "13");
+    match request.headers().get(header::SEC_WEBSOCKET_KEY) {
+        Some(key) if websocket && version => Ok(key.as_bytes().to_vec()),
+        _ => Err(ApiError::new(
+            ErrorCode::InvalidRequest,
+            "this path is a WebSocket (RFC 6455, version 13)",
+        )),
+    }
+}
+
+fn check_cluster_id(request: &Request<Incoming>, cluster: &ClusterRecord) -> Result<(), ApiError> {
+    match request.headers().get("x-cluster-id") {
+        Some(id) if id.as_bytes() != cluster.id.as_str().as_bytes() => Err(ApiError::new(
+            ErrorCode::Forbidden,
+            "the token belongs to another cluster than X-Cluster-ID says; check the agent's cluster_id and token",
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn switch(key: &[u8]) -> Response<()> {
+    let mut response = Response::new(());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    if let Ok(accept) = derive_accept_key(key).parse() {
+        headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    }
+    response
+}
+
+/// Whether somebody looks whether an agent could connect, and is none.
+fn is_probe(headers: &HeaderMap) -> Result<bool, ApiError> {
+    match headers.get(PROBE_HEADER) {
+        None => Ok(false),
+        Some(kind) if kind == PROBE_DOCTOR => Ok(true),
+        // Whatever else it wants, it is not to be taken for an agent.
+        Some(_) => Err(ApiError::new(
+            ErrorCode::InvalidRequest,
+            "this gateway knows no probe but `X-PipeOps-Probe: doctor`",
+        )),
+    }
+}
