@@ -15,7 +15,7 @@ use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use criterion::{Bencher, Criterion, criterion_group, criterion_main};
+use criterion::{Criterion, criterion_group, criterion_main};
 use prometheus::{IntCounter, IntCounterVec, Opts};
 
 const CHUNK: u64 = 16 * 1024;
@@ -53,15 +53,6 @@ fn together(rounds: u64, threads: usize, work: impl Fn() + Sync) -> Duration {
     })
 }
 
-fn copy(bencher: &mut Bencher<'_>, count: impl Fn()) {
-    let (from, mut to) = (vec![7u8; 16 * 1024], vec![0u8; 16 * 1024]);
-    bencher.iter(|| {
-        to.copy_from_slice(black_box(&from));
-        black_box(&mut to);
-        count();
-    });
-}
-
 fn one_thread(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("one thread");
     let cell = Cell::new(0u64);
@@ -83,10 +74,6 @@ fn one_thread(criterion: &mut Criterion) {
     let map = Locked::default();
     group.bench_function("map under a lock", |bencher| {
         bencher.iter(|| add_locked(black_box(&map), "demo"));
-    });
-    group.bench_function("copying the chunk", |bencher| copy(bencher, || {}));
-    group.bench_function("copying and a relaxed addition", |bencher| {
-        copy(bencher, || counter.inc_by(CHUNK));
     });
     group.finish();
 }
