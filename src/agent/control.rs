@@ -18,7 +18,7 @@ use tokio_tungstenite::tungstenite::{Error as WsError, http::Response};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
 use super::carrier;
-use super::dial::DialError;
+use super::dial::{DialError, Dialer};
 use super::outbox::Outbox;
 use super::run::Shared;
 use crate::http::error::parse;
@@ -57,35 +57,80 @@ pub(super) struct Channel<S = TlsStream<TcpStream>> {
 /// # Errors
 /// [`DialError`], told apart by who has to act.
 pub(super) async fn connect(shared: &Rc<Shared>) -> Result<Channel, DialError> {
-    let token = shared.dialer.token()?;
-    let tls = shared.dialer.connect().await?;
-    let url = format!("wss://{}/v1/agent/connect", shared.dialer.authority());
+    let cluster_id = shared.config.agent.cluster_id.as_deref();
+    let socket = handshake(&shared.dialer, cluster_id, Kind::Agent).await?;
+    Channel::welcomed(socket, Rc::clone(shared)).await
+}
+
+/// As what we connect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// To serve.
+    Agent,
+    /// To look whether an agent could.
+    Probe,
+}
+
+/// Opens a control channel.
+///
+/// # Errors
+/// [`DialError`], told apart by who has to act.
+pub(super) async fn handshake(
+    dialer: &Dialer,
+    cluster_id: Option<&str>,
+    kind: Kind,
+) -> Result<WebSocketStream<TlsStream<TcpStream>>, DialError> {
+    let token = dialer.token()?;
+    let tls = dialer.connect().await?;
+    let url = format!("wss://{}/v1/agent/connect", dialer.authority());
     let local = |error: &dyn std::fmt::Display| DialError::Local(error.to_string());
     let mut request = url.into_client_request().map_err(|error| local(&error))?;
     let bearer = HeaderValue::from_str(&format!("Bearer {}", token.expose_secret()));
     let mut bearer = bearer.map_err(|_| local(&"the token holds characters that no token has"))?;
     bearer.set_sensitive(true);
     request.headers_mut().insert(AUTHORIZATION, bearer);
-    if let Some(id) = &shared.config.agent.cluster_id {
+    if let Some(id) = cluster_id {
         let id = HeaderValue::from_str(id).map_err(|error| local(&error))?;
         request.headers_mut().insert("x-cluster-id", id);
     }
+    if kind == Kind::Probe {
+        let doctor = HeaderValue::from_static(control::PROBE_DOCTOR);
+        request.headers_mut().insert(control::PROBE_HEADER, doctor);
+    }
     let handshake = client_async_with_config(request, tls, Some(control_config()));
-    let socket = match timeout(shared.dialer.timeout(), handshake).await {
-        Ok(Ok((socket, _))) => socket,
-        Ok(Err(WsError::Http(response))) => return Err(refusal(&response)),
-        Ok(Err(error)) => {
-            return Err(DialError::Unreachable(format!(
-                "the gateway does not speak WebSocket: {error}"
-            )));
-        }
-        Err(_) => {
-            return Err(DialError::Unreachable(
-                "the gateway does not answer".to_owned(),
-            ));
-        }
-    };
-    Channel::welcomed(socket, Rc::clone(shared)).await
+    match timeout(dialer.timeout(), handshake).await {
+        Ok(Ok((socket, _))) => Ok(socket),
+        Ok(Err(WsError::Http(response))) => Err(refusal(&response)),
+        Ok(Err(error)) => Err(DialError::Unreachable(format!(
+            "the gateway does not speak WebSocket: {error}"
+        ))),
+        Err(_) => Err(DialError::Unreachable(
+            "the gateway does not answer".to_owned(),
+        )),
+    }
+}
+
+/// Waits for the gateway's welcome, which comes first, and when it was written.
+///
+/// # Errors
+/// [`DialError::Unreachable`] when something else comes, or nothing in time.
+pub(super) async fn welcome<S>(
+    socket: &mut WebSocketStream<S>,
+    limit: Duration,
+) -> Result<(Timestamp, Welcome), DialError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let first = timeout(limit, socket.next()).await;
+    if let Ok(Some(Ok(WsMessage::Text(text)))) = first
+        && let Ok(Decoded::Known(envelope)) = control::decode(&text)
+        && let Message::Welcome(welcome) = envelope.message
+    {
+        return Ok((envelope.timestamp, welcome));
+    }
+    Err(DialError::Unreachable(
+        "the gateway did not send its welcome".to_owned(),
+    ))
 }
 
 /// What an answer other than 101 means.
@@ -112,17 +157,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
         mut socket: WebSocketStream<S>,
         shared: Rc<Shared>,
     ) -> Result<Self, DialError> {
-        let first = timeout(shared.dialer.timeout(), socket.next()).await;
-        let lost = || DialError::Unreachable("the gateway did not send its welcome".to_owned());
-        let Ok(Some(Ok(WsMessage::Text(text)))) = first else {
-            return Err(lost());
-        };
-        let Ok(Decoded::Known(envelope)) = control::decode(&text) else {
-            return Err(lost());
-        };
-        let Message::Welcome(welcome) = envelope.message else {
-            return Err(lost());
-        };
+        let (_, welcome) = welcome(&mut socket, shared.dialer.timeout()).await?;
         tracing::info!(
             session = welcome.session_id,
             cluster = welcome.cluster_id,

@@ -11,6 +11,7 @@ pub mod config;
 mod connect;
 mod control;
 mod dial;
+pub mod doctor;
 mod outbox;
 mod run;
 mod serve;

@@ -157,7 +157,7 @@ impl Api {
     }
 }
 
-async fn load(config: &KubernetesConfig) -> Result<Api, String> {
+pub(super) async fn load(config: &KubernetesConfig) -> Result<Api, String> {
     let kube = kube_config(config).await?;
     if let Some(proxy) = &kube.proxy_url {
         return Err(format!(
