@@ -7,6 +7,7 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use super::config::AgentConfig;
+use super::doctor::DoctorArgs;
 use super::run::AgentError;
 use crate::config::{ConfigError, LogFormat, Secret, load};
 use crate::process::Failure;
@@ -121,8 +122,12 @@ pub struct AgentArgs {
 }
 
 /// What the program can do besides running the agent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum Command {
+    /// Look at everything that an agent needs, and say what to do: exit code 0 if nothing has failed
+    ///
+    /// It disturbs no agent that runs.
+    Doctor(DoctorArgs),
     /// Print the version
     Version,
 }
@@ -150,14 +155,23 @@ impl AgentArgs {
     /// # Errors
     /// [`ConfigError`] when the file can not be used.
     pub fn config(&self) -> Result<AgentConfig, ConfigError> {
+        let mut config = self
+            .config_file()
+            .map(load)
+            .transpose()?
+            .unwrap_or_default();
+        self.apply(&mut config);
+        Ok(config)
+    }
+
+    /// The configuration's file, where there is one.
+    #[must_use]
+    pub fn config_file(&self) -> Option<&Path> {
         let default = DEFAULT_FILES
             .map(Path::new)
             .into_iter()
             .find(|path| path.exists());
-        let file = self.config.as_deref().or(default);
-        let mut config = file.map(load).transpose()?.unwrap_or_default();
-        self.apply(&mut config);
-        Ok(config)
+        self.config.as_deref().or(default)
     }
 
     fn apply(&self, config: &mut AgentConfig) {
@@ -175,16 +189,6 @@ impl AgentArgs {
             config.log.level.clone_from(level);
         }
         config.log.format = self.log_format.unwrap_or(config.log.format);
-    }
-}
-
-impl Command {
-    /// What the command prints.
-    #[must_use]
-    pub fn output(self) -> &'static str {
-        match self {
-            Self::Version => concat!("pipeops-agent ", env!("CARGO_PKG_VERSION")),
-        }
     }
 }
 

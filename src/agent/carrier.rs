@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio::task::spawn_local;
 use tokio::time::timeout;
 
-use super::dial::DialError;
+use super::dial::{DialError, Dialer};
 use super::metrics::Endpoint;
 use super::run::Shared;
 use super::serve;
@@ -37,7 +37,9 @@ pub(super) fn open(shared: &Rc<Shared>, open: OpenCarrier, answer: mpsc::Sender<
             );
             return;
         }
-        match dial(&shared, &open.ticket).await {
+        let counted = shared.metrics.api.request(Endpoint::Carrier);
+        let answered = |status| counted.answered(status);
+        match dial(&shared.dialer, &open.ticket, answered).await {
             Ok(upgraded) => run(&shared, upgraded).await,
             Err(error) => {
                 shared.metrics.api.failed(&error);
@@ -52,26 +54,33 @@ pub(super) fn open(shared: &Rc<Shared>, open: OpenCarrier, answer: mpsc::Sender<
     });
 }
 
-async fn dial(shared: &Shared, ticket: &str) -> Result<Upgraded, DialError> {
-    let counted = shared.metrics.api.request(Endpoint::Carrier);
-    let tls = shared.dialer.connect().await?;
+/// Opens a carrier by its ticket; `answered` is told the status that the gateway answers with.
+///
+/// # Errors
+/// [`DialError`]; the ticket may be used up.
+pub(super) async fn dial(
+    dialer: &Dialer,
+    ticket: &str,
+    answered: impl FnOnce(u16),
+) -> Result<Upgraded, DialError> {
+    let tls = dialer.connect().await?;
     let lost = |error: &dyn std::fmt::Display| DialError::Unreachable(error.to_string());
     let (mut sender, connection) = http1::handshake(TokioIo::new(tls))
         .await
         .map_err(|error| lost(&error))?;
     spawn_local(connection.with_upgrades());
     let request = Request::get("/v1/agent/carrier")
-        .header(header::HOST, shared.dialer.authority())
+        .header(header::HOST, dialer.authority())
         .header(header::CONNECTION, "upgrade")
         .header(header::UPGRADE, "pipeops-mux")
         .header(header::AUTHORIZATION, format!("Bearer {ticket}"))
         .body(Empty::<Bytes>::new())
         .map_err(|error| lost(&error))?;
-    let response = timeout(shared.dialer.timeout(), sender.send_request(request))
+    let response = timeout(dialer.timeout(), sender.send_request(request))
         .await
         .map_err(|_| lost(&"the gateway does not answer"))?
         .map_err(|error| lost(&error))?;
-    counted.answered(response.status().as_u16());
+    answered(response.status().as_u16());
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         return Err(DialError::Refused(format!(
             "it answers {} to a carrier",

@@ -1,21 +1,20 @@
 //! The control channel as the agent sees it.
 
+mod handshake;
+
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
-use http::header::{AUTHORIZATION, HeaderValue};
 use jiff::Timestamp;
-use secrecy::ExposeSecret;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, interval, sleep_until, timeout};
 use tokio_rustls::client::TlsStream;
-use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Error as WsError;
 use tokio_tungstenite::tungstenite::protocol::Message as WsMessage;
-use tokio_tungstenite::tungstenite::{Error as WsError, http::Response};
-use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
 use super::carrier;
 use super::dial::DialError;
@@ -23,14 +22,15 @@ use super::metrics::{ApiError, Disconnect, Endpoint};
 use super::outbox::Outbox;
 use super::run::Shared;
 use super::status::KnownAs;
-use crate::http::error::parse;
-use crate::http::websocket::{Pings, control_config};
+use crate::http::websocket::Pings;
 use crate::metrics::{Direction, MessageType};
 use crate::wire::control::{
     self, Decoded, Drain, Envelope, ErrorReport, Heartbeat, Message, Welcome,
 };
 use crate::wire::error::ErrorCode;
 use crate::wire::limits::{CONTROL_PING, CONTROL_SILENCE};
+
+pub(super) use handshake::{Caller, Kind, handshake, welcome};
 
 /// One write takes no longer, or the gateway counts as gone.
 const WRITE: Duration = Duration::from_secs(10);
@@ -71,61 +71,17 @@ pub(super) struct Channel<S = TlsStream<TcpStream>> {
 /// # Errors
 /// [`DialError`], told apart by who has to act.
 pub(super) async fn connect(shared: &Rc<Shared>) -> Result<Channel, DialError> {
+    let cluster_id = shared.config.agent.cluster_id.as_deref();
     let token = shared.dialer.token()?;
     let counted = shared.metrics.api.request(Endpoint::Connect);
-    let tls = shared.dialer.connect().await?;
-    let url = format!("wss://{}/v1/agent/connect", shared.dialer.authority());
-    let local = |error: &dyn std::fmt::Display| DialError::Local(error.to_string());
-    let mut request = url.into_client_request().map_err(|error| local(&error))?;
-    let bearer = HeaderValue::from_str(&format!("Bearer {}", token.expose_secret()));
-    let mut bearer = bearer.map_err(|_| local(&"the token holds characters that no token has"))?;
-    bearer.set_sensitive(true);
-    request.headers_mut().insert(AUTHORIZATION, bearer);
-    if let Some(id) = &shared.config.agent.cluster_id {
-        let id = HeaderValue::from_str(id).map_err(|error| local(&error))?;
-        request.headers_mut().insert("x-cluster-id", id);
-    }
-    let handshake = client_async_with_config(request, tls, Some(control_config()));
-    let socket = match timeout(shared.dialer.timeout(), handshake).await {
-        Ok(Ok((socket, response))) => {
-            counted.answered(response.status().as_u16());
-            socket
-        }
-        Ok(Err(WsError::Http(response))) => {
-            counted.answered(response.status().as_u16());
-            return Err(refusal(&response));
-        }
-        Ok(Err(error)) => {
-            return Err(DialError::Unreachable(format!(
-                "the gateway does not speak WebSocket: {error}"
-            )));
-        }
-        Err(_) => {
-            return Err(DialError::Unreachable(
-                "the gateway does not answer".to_owned(),
-            ));
-        }
+    let caller = Caller {
+        kind: Kind::Agent,
+        cluster_id,
+        token: &token,
     };
+    let answered = |status| counted.answered(status);
+    let socket = handshake(&shared.dialer, &caller, answered).await?;
     Channel::welcomed(socket, Rc::clone(shared)).await
-}
-
-/// What an answer other than 101 means.
-fn refusal(response: &Response<Option<Vec<u8>>>) -> DialError {
-    let status = response.status();
-    let said = response
-        .body()
-        .as_deref()
-        .and_then(parse)
-        .map(|error| error.message);
-    let text = format!(
-        "{}: {}",
-        status.as_u16(),
-        said.unwrap_or_else(|| "no reason given".to_owned())
-    );
-    match status.as_u16() {
-        401 | 403 => DialError::Refused(text),
-        _ => DialError::Unreachable(format!("the gateway answers {text}")),
-    }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
@@ -133,17 +89,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
         mut socket: WebSocketStream<S>,
         shared: Rc<Shared>,
     ) -> Result<Self, DialError> {
-        let first = timeout(shared.dialer.timeout(), socket.next()).await;
-        let lost = || DialError::Unreachable("the gateway did not send its welcome".to_owned());
-        let Ok(Some(Ok(WsMessage::Text(text)))) = first else {
-            return Err(lost());
-        };
-        let Ok(Decoded::Known(envelope)) = control::decode(&text) else {
-            return Err(lost());
-        };
-        let Message::Welcome(welcome) = envelope.message else {
-            return Err(lost());
-        };
+        let (_, welcome) = welcome(&mut socket, shared.dialer.timeout()).await?;
         let tunnel = &shared.metrics.tunnel;
         tunnel.control(MessageType::Welcome, Direction::Received);
         tracing::info!(

@@ -120,7 +120,7 @@ impl Dialer {
 
     /// Connects and does the TLS handshake.
     pub(super) async fn connect(&self) -> Result<TlsStream<TcpStream>, DialError> {
-        let place = format!("{}:{}", self.host, self.port);
+        let place = self.place();
         let connect = TcpStream::connect((self.host.as_str(), self.port));
         let stream = match timeout(self.timeout, connect).await {
             Ok(Ok(stream)) => stream,
@@ -136,11 +136,20 @@ impl Dialer {
                 )));
             }
         };
+        self.handshake(stream, Arc::clone(&self.tls)).await
+    }
+
+    /// Does the TLS handshake, by this configuration or by [`Dialer::tls`].
+    pub(super) async fn handshake(
+        &self,
+        stream: TcpStream,
+        tls: Arc<ClientConfig>,
+    ) -> Result<TlsStream<TcpStream>, DialError> {
         if let Err(error) = tune(&stream) {
             tracing::debug!(%error, "can not set a socket's options");
         }
-        let handshake =
-            TlsConnector::from(Arc::clone(&self.tls)).connect(self.name.clone(), stream);
+        let place = self.place();
+        let handshake = TlsConnector::from(tls).connect(self.name.clone(), stream);
         match timeout(self.timeout, handshake).await {
             Ok(Ok(stream)) => Ok(stream),
             Ok(Err(error)) => Err(tls_error(&place, &error)),
@@ -149,6 +158,16 @@ impl Dialer {
                 Period(self.timeout)
             ))),
         }
+    }
+
+    /// Whom the gateway has to convince us to be, and how.
+    pub(super) fn tls(&self) -> Arc<ClientConfig> {
+        Arc::clone(&self.tls)
+    }
+
+    /// Host and port, as in errors.
+    pub(super) fn place(&self) -> String {
+        format!("{}:{}", self.host, self.port)
     }
 }
 

@@ -12,6 +12,7 @@ pub mod config;
 mod connect;
 mod control;
 mod dial;
+pub mod doctor;
 mod face;
 mod metrics;
 mod outbox;

@@ -3,8 +3,9 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use pipeops_tunnel::agent::Agent;
-use pipeops_tunnel::agent::args::AgentArgs;
+use pipeops_tunnel::agent::args::{AgentArgs, Command};
+use pipeops_tunnel::agent::{Agent, doctor};
+use pipeops_tunnel::build_info::VERSION;
 use pipeops_tunnel::config::init_logging;
 use pipeops_tunnel::process::{self, Failure, Signals};
 
@@ -17,9 +18,15 @@ fn main() -> ExitCode {
 }
 
 async fn run(args: AgentArgs) -> Result<ExitCode, Failure> {
-    if let Some(command) = args.command {
-        writeln!(io::stdout(), "{}", command.output())?;
-        return Ok(ExitCode::SUCCESS);
+    match &args.command {
+        Some(Command::Doctor(doctor)) => {
+            return doctor::run(doctor, args.config(), args.config_file()).await;
+        }
+        Some(Command::Version) => {
+            writeln!(io::stdout(), "pipeops-agent {VERSION}")?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        None => {}
     }
     let config = args.config()?;
     init_logging(&config.log)?;

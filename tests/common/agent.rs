@@ -73,10 +73,70 @@ impl AgentConfig {
 
     /// Starts it.
     pub fn spawn(self) -> Agent {
+        let process = Process::spawn("agent", &mut self.command(&[]));
+        Agent { process }
+    }
+
+    /// The program with this configuration and these arguments.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(PROGRAM);
+        command.arg("--config").arg(self.write()).args(args);
+        command
+    }
+
+    /// Writes the configuration, and answers its file.
+    pub fn write(&self) -> PathBuf {
         let file = self.dir.join("config.yaml");
         fs::write(&file, self.yaml.to_string()).unwrap();
-        let process = Process::spawn("agent", Command::new(PROGRAM).arg("--config").arg(file));
-        Agent { process }
+        file
+    }
+
+    /// The file with its token.
+    pub fn token_file(&self) -> PathBuf {
+        self.dir.join("token")
+    }
+}
+
+/// What `pipeops-agent doctor --output json` says.
+#[derive(Debug)]
+pub struct Diagnosis {
+    pub code: Option<i32>,
+    pub report: Value,
+    pub stderr: String,
+}
+
+impl Diagnosis {
+    /// Runs the command. It waits for nobody for long.
+    pub fn of(command: &mut Command) -> Self {
+        let out = command.output().unwrap();
+        let stderr = String::from_utf8_lossy(&out.stderr).into_owned();
+        let report = serde_json::from_slice(&out.stdout);
+        Self {
+            code: out.status.code(),
+            report: report.unwrap_or_else(|error| panic!("{error}: {stderr}")),
+            stderr,
+        }
+    }
+
+    /// The only finding about this component whose target holds this.
+    pub fn finding(&self, component: &str, target: &str) -> &Value {
+        let checks = self.report["checks"].as_array().unwrap();
+        let about = |check: &&Value| {
+            check["component"] == component && check["target"].as_str().unwrap().contains(target)
+        };
+        let found: Vec<_> = checks.iter().filter(about).collect();
+        assert_eq!(found.len(), 1, "{component} {target}: {:#}", self.report);
+        found[0]
+    }
+
+    /// The status of that finding.
+    pub fn status(&self, component: &str) -> &str {
+        self.finding(component, "")["status"].as_str().unwrap()
+    }
+
+    /// The details of that finding.
+    pub fn details(&self, component: &str) -> &str {
+        self.finding(component, "")["details"].as_str().unwrap()
     }
 }
 

@@ -23,6 +23,7 @@ mod common;
 mod env;
 
 mod copy;
+mod doctor;
 mod errors;
 mod exec;
 mod forward;

@@ -230,7 +230,7 @@ fn total(tunnel: &Tunnel, direction: Direction) -> f64 {
 }
 
 impl TargetMeters {
-    fn new(registry: &mut Registry) -> prometheus::Result<Self> {
+    pub(super) fn new(registry: &mut Registry) -> prometheus::Result<Self> {
         Ok(Self {
             connects: registry.counters(
                 "target_connects_total",

@@ -8,7 +8,7 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 
 /// Switches the check of the server's certificate off.
-pub(super) fn accept_any(config: &mut ClientConfig) {
+pub(in crate::agent) fn accept_any(config: &mut ClientConfig) {
     let provider = Arc::clone(config.crypto_provider());
     config
         .dangerous()

@@ -164,7 +164,10 @@ impl Api {
     }
 }
 
-async fn load(config: &KubernetesConfig, meters: &Arc<TargetMeters>) -> Result<Api, String> {
+pub(super) async fn load(
+    config: &KubernetesConfig,
+    meters: &Arc<TargetMeters>,
+) -> Result<Api, String> {
     let kube = kube_config(config).await?;
     if let Some(proxy) = &kube.proxy_url {
         return Err(format!(

@@ -15,11 +15,13 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use tokio::sync::mpsc;
 
-use super::config::{AgentConfig, ForwardConfig, KUBERNETES, Protocol};
+use super::config::{AgentConfig, ForwardConfig, KUBERNETES, KubernetesConfig, Protocol};
 use super::metrics::TargetMeters;
 use crate::http::body::ExchangeBody;
+use crate::metrics::Registry;
 use crate::wire::error::{ApiError, ErrorCode};
 use crate::wire::head::{RequestHead, ResponseHead};
+pub(super) use insecure::accept_any;
 pub(super) use kubernetes::kube_config;
 
 use connect::Connector;
@@ -86,6 +88,30 @@ impl Targets {
             .collect::<Vec<_>>()
             .join(", ")
     }
+}
+
+/// Whether the cluster's API can be used as it is configured; asks nobody.
+///
+/// # Errors
+/// What is wrong, for the operator.
+pub(super) async fn check_kubernetes(config: &KubernetesConfig) -> Result<(), String> {
+    kubernetes::load(config, &unread()?).await.map(drop)
+}
+
+/// Connects to a forward as a request would, and lets the connection go.
+///
+/// # Errors
+/// What is wrong, for the operator.
+pub(super) async fn reach(forward: &ForwardConfig) -> Result<(), String> {
+    let connector = Connector::forward(forward, unread()?)?;
+    let connected = connector.connect().await;
+    connected.map(drop).map_err(|error| error.to_string())
+}
+
+/// Counts for nobody: these connections are no user's.
+fn unread() -> Result<Arc<TargetMeters>, String> {
+    let meters = TargetMeters::new(&mut Registry::new("unread"));
+    meters.map(Arc::new).map_err(|error| error.to_string())
 }
 
 /// One service that requests can be sent to.

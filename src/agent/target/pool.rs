@@ -22,16 +22,20 @@ use crate::wire::limits::{MAX_HEADER_BYTES, MAX_HEADERS, MAX_IDLE_ORIGINS, ORIGI
 type H1 = http1::SendRequest<ExchangeBody>;
 type H2 = http2::SendRequest<ExchangeBody>;
 
-/// Why a target gave no response.
-#[derive(Debug)]
+/// Why a target gave no response, for the operator.
+#[derive(Debug, thiserror::Error)]
 pub(super) enum OriginError {
     /// No connection: nobody listens, or the name does not resolve.
+    #[error("no connection: {0}")]
     Refused(io::Error),
     /// No connection in time.
+    #[error("no connection in time")]
     ConnectTimedOut,
     /// The TLS handshake failed.
+    #[error("the TLS handshake failed: {0}")]
     Tls(io::Error),
     /// The connection failed, or what came was not HTTP.
+    #[error("no HTTP: {0}")]
     Http(hyper::Error),
 }
 
