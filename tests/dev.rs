@@ -67,6 +67,12 @@ fn the_printed_lines_work_as_printed() {
         events.contains("id: 1\n") && events.contains("id: 2\n"),
         "{events}"
     );
+    for line in dev.printed.lines().filter(|line| line.ends_with("/readyz")) {
+        let ready = pasted(line);
+        assert!(ready.starts_with(r#"{"status":"ready""#), "{line}: {ready}");
+    }
+    let metrics = pasted(dev.line(&["/metrics"]));
+    assert!(metrics.contains("# TYPE "), "{metrics}");
     let download = dev.line(&["/demo/download"]);
     assert_eq!(
         pasted(&download.replace("curl ", "curl -w '%{size_download}' ")),

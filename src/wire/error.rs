@@ -249,6 +249,21 @@ mod tests {
     }
 
     #[test]
+    fn the_contracts_statuses_have_the_codes_of_their_names() {
+        for (name, status) in [
+            ("INVALID_REQUEST", 400),
+            ("UNAUTHORIZED", 401),
+            ("FORBIDDEN", 403),
+            ("NOT_FOUND", 404),
+            ("TOO_MANY_REQUESTS", 429),
+            ("INTERNAL_ERROR", 500),
+            ("SERVICE_UNAVAILABLE", 503),
+        ] {
+            assert_eq!(name.parse().map(ErrorCode::status), Ok(status));
+        }
+    }
+
+    #[test]
     fn every_code_round_trips() {
         for code in ErrorCode::all() {
             assert_eq!(ErrorCode::from_u8(code.to_u8()), code);

@@ -87,7 +87,7 @@ async fn without_a_gateway_it_says_that_nobody_answers() {
 async fn a_refused_token_is_told_in_the_gateways_words() {
     let dir = temp_dir("token");
     let file = dir.join("token");
-    fs::write(&file, "no token of this gateway").unwrap();
+    fs::write(&file, "nonsense").unwrap();
     let mut agent = agent(shared_gateway(), &Cluster::new(), &[])
         .edit(|config| config["pipeops"]["token_file"] = file.to_str().unwrap().into())
         .spawn();
@@ -189,4 +189,30 @@ async fn the_clusters_api_is_asked_and_its_outage_told() {
     );
     well.store(true, Ordering::SeqCst);
     until(at, "/readyz", 200, |_| true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_whose_certificate_has_expired_is_not_ready() {
+    let dir = temp_dir("expired");
+    let (cert, key) = (dir.join("tls.crt"), dir.join("tls.key"));
+    let pair = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+    params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+    params.not_after = rcgen::date_time_ymd(2021, 1, 1);
+    fs::write(&cert, params.self_signed(&pair).unwrap().pem()).unwrap();
+    fs::write(&key, pair.serialize_pem()).unwrap();
+    let mut gateway = Gateway::start_with(|config| {
+        config["tls"] = json!({"cert_file": cert, "key_file": key});
+    });
+    let at = gateway.face().admin;
+    let failed = failures(&get(at, "/readyz").await);
+    let (reason, since) = &failed["certificate"];
+    assert_eq!(failed.len(), 1, "{failed:?}");
+    assert_eq!(reason, "the certificate has expired");
+    assert_eq!(since.to_string(), "2021-01-01T00:00:00Z");
+    let live = json(&get(at, "/livez").await);
+    assert_eq!(
+        live["components"]["certificate"],
+        json!({"status": "unhealthy", "not_after": "2021-01-01T00:00:00Z"})
+    );
 }
