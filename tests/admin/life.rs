@@ -87,7 +87,7 @@ async fn without_a_gateway_it_says_that_nobody_answers() {
 async fn a_refused_token_is_told_in_the_gateways_words() {
     let dir = temp_dir("token");
     let file = dir.join("token");
-    fs::write(&file, "no token of this gateway").unwrap();
+    fs::write(&file, "not-a-token-of-this-gateway").unwrap();
     let mut agent = agent(shared_gateway(), &Cluster::new(), &[])
         .edit(|config| config["pipeops"]["token_file"] = file.to_str().unwrap().into())
         .spawn();
