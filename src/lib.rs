@@ -3,6 +3,7 @@
 pub mod admin;
 #[cfg(feature = "agent")]
 pub mod agent;
+pub mod build_info;
 pub mod config;
 #[cfg(all(feature = "agent", feature = "gateway"))]
 pub mod dev;
