@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Listen, Secret};
+use crate::config::{Listen, Path, Secret, Violation};
 
 /// The `admin` section: probes, `/info` and `/config`.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -48,6 +48,14 @@ impl AdminConfig {
             listen: Listen::port(port),
             token: None,
             token_file: None,
+        }
+    }
+
+    /// Adds what no single value shows.
+    pub fn violations(&self, found: &mut Vec<Violation>) {
+        if self.token.is_some() && self.token_file.is_some() {
+            let path = Path::dotted("admin.token");
+            found.push(Violation::new(path, "goes without token_file").help("keep one of them"));
         }
     }
 }

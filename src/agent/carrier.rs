@@ -17,7 +17,6 @@ use super::run::Shared;
 use super::serve;
 use crate::mux::{Role, Session};
 use crate::wire::control::{CarrierFailed, Message, OpenCarrier};
-use crate::wire::limits::TLS_HANDSHAKE;
 
 /// Dials a carrier as asked; a failure is logged and told, and the gateway asks again.
 pub(super) fn open(shared: &Rc<Shared>, open: OpenCarrier, answer: mpsc::Sender<Message>) {
@@ -27,7 +26,11 @@ pub(super) fn open(shared: &Rc<Shared>, open: OpenCarrier, answer: mpsc::Sender<
     }
     let shared = Rc::clone(shared);
     spawn_local(async move {
-        match dial(&shared, &open.ticket).await {
+        let dialled = match shared.config.tunnel.enabled {
+            true => dial(&shared, &open.ticket).await,
+            false => Err(DialError::Local("tunnel.enabled is false".to_owned())),
+        };
+        match dialled {
             Ok(upgraded) => run(&shared, upgraded).await,
             Err(error) => {
                 tracing::warn!(%error, "can not open a carrier");
@@ -55,7 +58,7 @@ async fn dial(shared: &Shared, ticket: &str) -> Result<Upgraded, DialError> {
         .header(header::AUTHORIZATION, format!("Bearer {ticket}"))
         .body(Empty::<Bytes>::new())
         .map_err(|error| lost(&error))?;
-    let response = timeout(TLS_HANDSHAKE, sender.send_request(request))
+    let response = timeout(shared.dialer.patience, sender.send_request(request))
         .await
         .map_err(|_| lost(&"the gateway does not answer"))?
         .map_err(|error| lost(&error))?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use http::header::{AUTHORIZATION, HeaderValue};
 use jiff::Timestamp;
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, interval, sleep_until, timeout};
@@ -23,7 +23,7 @@ use super::run::Shared;
 use crate::http::error::parse;
 use crate::http::websocket::control_config;
 use crate::wire::control::{self, Decoded, Drain, Envelope, Heartbeat, Message, Welcome};
-use crate::wire::limits::{CONTROL_PING, CONTROL_QUEUE, CONTROL_SILENCE, TLS_HANDSHAKE};
+use crate::wire::limits::{CONTROL_PING, CONTROL_QUEUE, CONTROL_SILENCE};
 
 /// One write takes no longer, or the gateway counts as gone.
 const WRITE: Duration = Duration::from_secs(10);
@@ -49,12 +49,14 @@ pub(super) struct Channel {
     answered: mpsc::Receiver<Message>,
 }
 
-/// Connects and waits for the gateway's welcome.
+/// Connects with this token and waits for the gateway's welcome.
 ///
 /// # Errors
 /// [`DialError`], told apart by who has to act.
-pub(super) async fn connect(shared: &Rc<Shared>) -> Result<Channel, DialError> {
-    let token = shared.dialer.token()?;
+pub(super) async fn connect(
+    shared: &Rc<Shared>,
+    token: &SecretString,
+) -> Result<Channel, DialError> {
     let tls = shared.dialer.connect().await?;
     let url = format!("wss://{}/v1/agent/connect", shared.dialer.authority());
     let local = |error: &dyn std::fmt::Display| DialError::Local(error.to_string());
@@ -68,7 +70,7 @@ pub(super) async fn connect(shared: &Rc<Shared>) -> Result<Channel, DialError> {
         request.headers_mut().insert("x-cluster-id", id);
     }
     let handshake = client_async_with_config(request, tls, Some(control_config()));
-    let socket = match timeout(TLS_HANDSHAKE, handshake).await {
+    let socket = match timeout(shared.dialer.patience, handshake).await {
         Ok(Ok((socket, _))) => socket,
         Ok(Err(WsError::Http(response))) => return Err(refusal(&response)),
         Ok(Err(error)) => {
@@ -109,7 +111,7 @@ impl Channel {
         mut socket: WebSocketStream<TlsStream<TcpStream>>,
         shared: Rc<Shared>,
     ) -> Result<Self, DialError> {
-        let first = timeout(TLS_HANDSHAKE, socket.next()).await;
+        let first = timeout(shared.dialer.patience, socket.next()).await;
         let lost = || DialError::Unreachable("the gateway did not send its welcome".to_owned());
         let Ok(Some(Ok(WsMessage::Text(text)))) = first else {
             return Err(lost());
@@ -185,7 +187,7 @@ impl Channel {
     }
 
     fn heartbeat(&self) -> Message {
-        let status = if self.shared.targets.are_usable() {
+        let status = if self.shared.targets().are_usable() {
             "healthy"
         } else {
             "degraded"

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::Uri;
 use rustls::pki_types::pem::PemObject;
@@ -10,16 +11,15 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{interval, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::config::PlatformConfig;
 use crate::relay::tune;
-use crate::wire::limits::{CONNECT, TLS_HANDSHAKE};
 
 /// Why there is no connection, told apart by who has to act.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub(super) enum DialError {
     /// Nobody answers, or the connection broke; it may pass.
     #[error("{0}")]
@@ -42,6 +42,8 @@ pub(super) enum DialError {
 pub(super) struct Dialer {
     pub(super) host: String,
     pub(super) port: u16,
+    /// How long each step may take.
+    pub(super) patience: Duration,
     tls: Arc<ClientConfig>,
     name: ServerName<'static>,
     token: Token,
@@ -52,6 +54,9 @@ enum Token {
     Value(SecretString),
     File(PathBuf),
 }
+
+/// How often a refused agent looks whether its token has been replaced.
+const TOKEN_LOOK: Duration = Duration::from_secs(1);
 
 /// Largest token file that is read, in bytes.
 const MAX_TOKEN_FILE: u64 = 16 * 1024;
@@ -82,6 +87,7 @@ impl Dialer {
         Ok(Self {
             host,
             port: uri.port_u16().unwrap_or(443),
+            patience: config.timeout.0,
             tls,
             name,
             token,
@@ -110,11 +116,26 @@ impl Dialer {
         }
     }
 
+    /// Resolves when the token is another than the one that was used; never, where it is in no file.
+    pub(super) async fn token_replaced(&self, used: Option<&SecretString>) {
+        let used = used.map(ExposeSecret::expose_secret);
+        let mut looks = interval(TOKEN_LOOK);
+        loop {
+            looks.tick().await;
+            // One that can not be read, or is no better than before, is none to try again with.
+            if let (Token::File(_), Ok(now)) = (&self.token, self.token())
+                && Some(now.expose_secret()) != used
+            {
+                return;
+            }
+        }
+    }
+
     /// Connects and does the TLS handshake.
     pub(super) async fn connect(&self) -> Result<TlsStream<TcpStream>, DialError> {
         let place = format!("{}:{}", self.host, self.port);
         let connect = TcpStream::connect((self.host.as_str(), self.port));
-        let stream = match timeout(CONNECT, connect).await {
+        let stream = match timeout(self.patience, connect).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {
                 return Err(DialError::Unreachable(format!(
@@ -124,7 +145,7 @@ impl Dialer {
             Err(_) => {
                 return Err(DialError::Unreachable(format!(
                     "{place} does not answer within {} s",
-                    CONNECT.as_secs()
+                    self.patience.as_secs_f32()
                 )));
             }
         };
@@ -133,7 +154,7 @@ impl Dialer {
         }
         let handshake =
             TlsConnector::from(Arc::clone(&self.tls)).connect(self.name.clone(), stream);
-        match timeout(TLS_HANDSHAKE, handshake).await {
+        match timeout(self.patience, handshake).await {
             Ok(Ok(stream)) => Ok(stream),
             Ok(Err(error)) => Err(tls_error(&place, &error)),
             Err(_) => Err(DialError::Unreachable(format!(

@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use super::connect;
 use super::dial::Dialer;
 use super::status::{Reporter, Status};
 use super::target::Targets;
-use crate::config::ConfigError;
+use crate::config::{Live, Problems, Settings};
 use crate::mux::Session;
 
 /// A gateway is given this long to hear of a drain before carriers close.
@@ -30,7 +31,7 @@ const DRAIN_SETTLE: Duration = Duration::from_millis(300);
 pub enum AgentError {
     /// The configuration is not sound.
     #[error(transparent)]
-    Config(#[from] ConfigError),
+    Config(#[from] Problems),
     /// A URL, CA or target can not be used as it is configured.
     #[error("{0}")]
     Setup(String),
@@ -46,15 +47,18 @@ pub struct Agent {
     drain: CancellationToken,
     kill: CancellationToken,
     ended: Option<oneshot::Receiver<()>>,
-    grace: Duration,
+    config: Live<AgentConfig>,
 }
 
 impl Agent {
-    /// Starts an agent on a thread of its own. That no gateway answers is not an error.
+    /// Starts an agent on a thread of its own. That no gateway answers is not an error. What can
+    /// change while it runs follows a [`Live`] configuration.
     ///
     /// # Errors
     /// [`AgentError`], which says what to change.
-    pub fn start(config: AgentConfig) -> Result<Self, AgentError> {
+    pub fn start(config: impl Into<Live<AgentConfig>>) -> Result<Self, AgentError> {
+        let live = config.into();
+        let config = live.get();
         config.validate()?;
         let dialer =
             Dialer::new(&config.pipeops).map_err(|error| AgentError::Setup(error.to_string()))?;
@@ -62,12 +66,12 @@ impl Agent {
         let (drain, kill) = (CancellationToken::new(), CancellationToken::new());
         let (end, ended) = oneshot::channel();
         let (ready, started) = std::sync::mpsc::channel();
-        let grace = config.drain_timeout.0;
+        let follows = live.clone();
         let tokens = (drain.clone(), kill.clone());
         thread::Builder::new()
             .name("agent".to_owned())
             .spawn(move || {
-                if let Err(error) = thread_main(config, dialer, reporter, tokens, &ready) {
+                if let Err(error) = thread_main(follows, dialer, reporter, tokens, &ready) {
                     tracing::error!(%error, "the agent has failed");
                 }
                 drop(end);
@@ -78,7 +82,7 @@ impl Agent {
                 drain,
                 kill,
                 ended: Some(ended),
-                grace,
+                config: live,
             }),
             Ok(Err(reason)) => Err(AgentError::Setup(reason)),
             Err(_) => Err(AgentError::Setup(
@@ -95,15 +99,13 @@ impl Agent {
 
     /// Tells the gateway, waits for requests under way up to the configured time, then ends.
     pub async fn shutdown(mut self) {
-        tracing::info!(grace_s = self.grace.as_secs(), "agent drains");
+        let grace = self.config.get().drain_timeout.0;
+        tracing::info!(grace_s = grace.as_secs(), "agent drains");
         self.drain.cancel();
         let Some(mut ended) = self.ended.take() else {
             return;
         };
-        if timeout(self.grace + DRAIN_NOTICE, &mut ended)
-            .await
-            .is_err()
-        {
+        if timeout(grace + DRAIN_NOTICE, &mut ended).await.is_err() {
             tracing::warn!(
                 "requests were still under way when the drain's time was up; they are cut"
             );
@@ -122,7 +124,7 @@ impl Drop for Agent {
 }
 
 fn thread_main(
-    config: AgentConfig,
+    live: Live<AgentConfig>,
     dialer: Dialer,
     reporter: Reporter,
     (drain, kill): (CancellationToken, CancellationToken),
@@ -132,6 +134,7 @@ fn thread_main(
         .enable_all()
         .build_local(LocalOptions::default())?;
     runtime.block_on(async {
+        let config = live.get();
         let targets = match Targets::new(&config) {
             Ok(targets) => targets,
             Err(error) => {
@@ -145,9 +148,21 @@ fn thread_main(
             () = kill.cancelled() => {}
             () = connect::run(Rc::clone(&shared)) => {}
             () = drained(&shared) => {}
+            () = follow(live, &shared) => {}
         }
     });
     Ok(())
+}
+
+/// Takes up what changes in the configuration. Requests under way keep the target that they have.
+async fn follow(mut live: Live<AgentConfig>, shared: &Shared) {
+    loop {
+        let config = live.changed().await;
+        match Targets::new(&config) {
+            Ok(targets) => drop(shared.targets.replace(Rc::new(targets))),
+            Err(error) => tracing::error!(%error, "the services stay as they were"),
+        }
+    }
 }
 
 /// Resolves when the agent was told to drain and nothing is under way any more.
@@ -166,10 +181,11 @@ async fn drained(shared: &Shared) {
 
 /// What everything on the agent's thread shares.
 pub(super) struct Shared {
-    pub(super) config: AgentConfig,
+    /// As it was at the start; for what changes only by a restart.
+    pub(super) config: Arc<AgentConfig>,
     pub(super) dialer: Dialer,
     pub(super) reporter: Reporter,
-    pub(super) targets: Targets,
+    targets: RefCell<Rc<Targets>>,
     /// Cancelled when no new requests are wanted.
     pub(super) draining: CancellationToken,
     /// Cancelled when the gateway has been told so.
@@ -181,7 +197,7 @@ pub(super) struct Shared {
 
 impl Shared {
     fn new(
-        config: AgentConfig,
+        config: Arc<AgentConfig>,
         dialer: Dialer,
         reporter: Reporter,
         targets: Targets,
@@ -191,13 +207,18 @@ impl Shared {
             config,
             dialer,
             reporter,
-            targets,
+            targets: RefCell::new(Rc::new(targets)),
             draining,
             drain_told: CancellationToken::new(),
             sessions: RefCell::default(),
             active: Cell::new(0),
             became_idle: Notify::new(),
         }
+    }
+
+    /// What can be reached now.
+    pub(super) fn targets(&self) -> Rc<Targets> {
+        Rc::clone(&self.targets.borrow())
     }
 
     /// Notes a carrier.

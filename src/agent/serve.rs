@@ -58,12 +58,13 @@ async fn serve(
 ) -> Option<(Sender, Receiver)> {
     let request_id = head.request_id.clone();
     let service = head.service.clone();
-    let Some(target) = shared.targets.get(&service) else {
+    let targets = shared.targets();
+    let Some(target) = targets.get(&service) else {
         let error = ApiError::new(
             ErrorCode::ServiceUnknown,
             format!(
                 "the cluster's agent has no service '{service}'; it serves {}",
-                shared.targets.names()
+                targets.names()
             ),
         );
         drop(sender.send(&Frame::Reset(error)).await);

@@ -21,14 +21,14 @@ use super::shared::{MAILBOX, Mail, Shared};
 use super::store::{RedbStore, StoreError};
 use super::tls::{Source, TlsError};
 use super::worker;
-use crate::config::ConfigError;
+use crate::config::{Live, Problems, Settings};
 
 /// Why the gateway does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum GatewayError {
     /// The configuration is not sound.
     #[error(transparent)]
-    Config(#[from] ConfigError),
+    Config(#[from] Problems),
     /// No certificate.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -66,15 +66,19 @@ pub struct Gateway {
     shared: Arc<Shared>,
     workers: Vec<oneshot::Receiver<()>>,
     background: Vec<AbortOnDropHandle<()>>,
+    config: Live<GatewayConfig>,
 }
 
 impl Gateway {
     /// Starts a gateway; it serves from when this returns. Needs a runtime for what is not on a
-    /// worker: certificates, tokens that end, the admin socket.
+    /// worker: certificates, tokens that end, the admin socket. What can change while it runs follows
+    /// a [`Live`] configuration.
     ///
     /// # Errors
     /// [`GatewayError`], which says what to change.
-    pub fn start(config: GatewayConfig) -> Result<Self, GatewayError> {
+    pub fn start(config: impl Into<Live<GatewayConfig>>) -> Result<Self, GatewayError> {
+        let live = config.into();
+        let config = GatewayConfig::clone(&live.get());
         config.validate()?;
         make_state_dir(&config)?;
         let directory = Directory::open(Arc::new(RedbStore::open(&config.state_dir)?))?;
@@ -115,6 +119,7 @@ impl Gateway {
             shared,
             workers,
             background,
+            config: live,
         })
     }
 
@@ -133,7 +138,7 @@ impl Gateway {
     /// Takes no new work, tells agents to go elsewhere, waits for requests under way up to the
     /// configured time, then ends.
     pub async fn shutdown(mut self) {
-        let grace = self.shared.config.drain_timeout.0;
+        let grace = self.config.get().drain_timeout.0;
         tracing::info!(grace_s = grace.as_secs(), "gateway drains");
         self.shared.drain.cancel();
         let workers = std::mem::take(&mut self.workers);
