@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{self, SignalKind, signal};
 
-use crate::config::ConfigError;
+use crate::config::{LogLevelError, Problems};
 
 /// Something went wrong while running.
 const FAILED: u8 = 1;
@@ -16,10 +16,11 @@ const USAGE: u8 = 2;
 
 /// Why a program ends without success, and with which exit code.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
+#[error("{text}")]
 pub struct Failure {
     code: u8,
-    message: String,
+    /// As it is written on standard error.
+    text: String,
 }
 
 impl Failure {
@@ -28,7 +29,7 @@ impl Failure {
     pub fn failed(error: &(dyn Error + 'static)) -> Self {
         Self {
             code: FAILED,
-            message: chain(error),
+            text: format!("error: {}", chain(error)),
         }
     }
 
@@ -37,13 +38,22 @@ impl Failure {
     pub fn usage(error: &(dyn Error + 'static)) -> Self {
         Self {
             code: USAGE,
-            message: chain(error),
+            text: format!("error: {}", chain(error)),
         }
     }
 }
 
-impl From<ConfigError> for Failure {
-    fn from(error: ConfigError) -> Self {
+impl From<Problems> for Failure {
+    fn from(problems: Problems) -> Self {
+        Self {
+            code: USAGE,
+            text: problems.to_string(),
+        }
+    }
+}
+
+impl From<LogLevelError> for Failure {
+    fn from(error: LogLevelError) -> Self {
         Self::usage(&error)
     }
 }
@@ -83,7 +93,7 @@ pub fn run(program: impl Future<Output = Result<ExitCode, Failure>>) -> ExitCode
     };
     outcome.unwrap_or_else(|failure| {
         // Where nobody reads standard error, the exit code has to do.
-        drop(writeln!(io::stderr(), "error: {failure}"));
+        drop(writeln!(io::stderr(), "{failure}"));
         ExitCode::from(failure.code)
     })
 }
@@ -147,6 +157,7 @@ impl Signals {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{Path, Problem};
 
     #[derive(Debug, thiserror::Error)]
     #[error("{text}")]
@@ -165,21 +176,19 @@ mod tests {
     fn causes_are_told_once() {
         let error = layers(&["can not listen on :1: in use", "in use", "errno 98"]);
         assert_eq!(chain(&error), "can not listen on :1: in use: errno 98");
-        assert_eq!(Failure::failed(&layers(&["alone"])).to_string(), "alone");
+        assert_eq!(
+            Failure::failed(&layers(&["alone"])).to_string(),
+            "error: alone"
+        );
     }
 
     #[test]
     fn a_bad_configuration_is_a_matter_of_usage() {
-        let error = ConfigError::Invalid {
-            field: "tls",
-            reason: "set it".to_owned(),
-        };
+        let problem = Problem::new(&Path::dotted("tls"), "set it".to_owned(), None);
+        let failure = Failure::from(Problems::from(problem));
         assert_eq!(
-            Failure::from(error),
-            Failure {
-                code: USAGE,
-                message: "tls: set it".to_owned()
-            }
+            (failure.code, failure.text.as_str()),
+            (USAGE, "error: tls: set it")
         );
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::config::{ConfigError, Listen, Secret};
+use crate::config::{Listen, Path, Secret, Violation};
 
 /// The `admin` section: probes, `/info` and `/config`.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -51,20 +51,22 @@ impl AdminConfig {
         }
     }
 
-    /// Checks what the types can not.
-    ///
-    /// # Errors
-    /// [`ConfigError::Invalid`] for the first value that does not go.
-    pub fn validate(&self) -> Result<(), ConfigError> {
-        let (field, reason) = match &self.token {
-            Some(_) if self.token_file.is_some() => ("admin.token", "goes without token_file"),
-            Some(token) if token.expose().trim().is_empty() => ("admin.token", "must not be empty"),
-            _ => return Ok(()),
-        };
-        Err(ConfigError::Invalid {
-            field,
-            reason: reason.to_owned(),
-        })
+    /// Adds what no single value shows.
+    pub fn violations(&self, found: &mut Vec<Violation>) {
+        if self.token.is_some() && self.token_file.is_some() {
+            let path = Path::dotted("admin.token");
+            found.push(Violation::new(path, "goes without token_file").help("keep one of them"));
+        }
+        if self
+            .token
+            .as_ref()
+            .is_some_and(|token| token.expose().trim().is_empty())
+        {
+            found.push(Violation::new(
+                Path::dotted("admin.token"),
+                "must not be empty",
+            ));
+        }
     }
 }
 

@@ -1,5 +1,8 @@
 //! The agent's configuration, in the contract's form.
 
+mod files;
+mod settings;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -7,8 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::admin::{AdminConfig, MonitoringConfig};
-use crate::config::{ConfigError, LogConfig, Period, Secret};
-use crate::http::path::is_name;
+use crate::config::{LogConfig, Period, Secret};
 
 /// The service name of the cluster's own API.
 pub const KUBERNETES: &str = "kubernetes";
@@ -55,10 +57,13 @@ impl Default for AgentConfig {
 #[serde(deny_unknown_fields, default)]
 pub struct ClusterConfig {
     /// The cluster's name, for logs; the gateway knows it by the token.
+    #[schemars(regex(pattern = r"^[a-z0-9-]+$"), length(max = 63), extend("examples" = ["production-eu"]))]
     pub cluster_name: Option<String>,
     /// The cluster's id; when given, the gateway refuses a token of another cluster.
+    #[schemars(regex(pattern = r"^[A-Za-z0-9._-]+$"), length(max = 63), extend("examples" = ["cls-123abc"]))]
     pub cluster_id: Option<String>,
     /// Namespace of the agent, and of the roles' service accounts.
+    #[schemars(regex(pattern = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"), length(max = 63))]
     pub namespace: String,
     /// Free labels.
     pub labels: BTreeMap<String, String>,
@@ -80,6 +85,7 @@ impl Default for ClusterConfig {
 #[serde(deny_unknown_fields, default)]
 pub struct PlatformConfig {
     /// URL of the gateway, `https://host[:port]`.
+    #[schemars(regex(pattern = r"^https://[^/?# ]+/?$"), extend("examples" = ["https://pipeops.example.com"]))]
     pub api_url: Option<String>,
     /// The agent token.
     pub token: Option<Secret>,
@@ -127,8 +133,10 @@ impl Default for TunnelConfig {
 #[serde(deny_unknown_fields)]
 pub struct ForwardConfig {
     /// Its name in the URL.
+    #[schemars(regex(pattern = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"), length(max = 63), extend("examples" = ["grafana"]))]
     pub name: String,
     /// `host:port` as seen from the agent.
+    #[schemars(extend("format" = "endpoint", "examples" = ["grafana.monitoring.svc:80"]))]
     pub local_addr: String,
     /// What it speaks.
     #[serde(default)]
@@ -228,70 +236,9 @@ pub enum IdentityMode {
 }
 
 impl AgentConfig {
-    /// Checks what the types can not.
-    ///
-    /// # Errors
-    /// [`ConfigError::Invalid`] for the first value that does not go.
-    pub fn validate(&self) -> Result<(), ConfigError> {
-        let invalid = |field, reason: String| Err(ConfigError::Invalid { field, reason });
-        match &self.pipeops.api_url {
-            None => {
-                return invalid(
-                    "pipeops.api_url",
-                    "is required: the gateway's URL, https://…".to_owned(),
-                );
-            }
-            Some(url) if !url.starts_with("https://") => {
-                return invalid(
-                    "pipeops.api_url",
-                    format!("'{url}' must start with https://"),
-                );
-            }
-            Some(_) => {}
-        }
-        match (&self.pipeops.token, &self.pipeops.token_file) {
-            (None, None) => {
-                return invalid(
-                    "pipeops.token_file",
-                    "is required (or PIPEOPS_TOKEN): the agent's token".to_owned(),
-                );
-            }
-            (Some(_), Some(_)) => {
-                return invalid("pipeops.token", "goes without token_file".to_owned());
-            }
-            _ => {}
-        }
-        self.admin.validate()?;
-        let mut names = vec![KUBERNETES];
-        for forward in &self.tunnel.forwards {
-            if !is_name(&forward.name) {
-                return invalid(
-                    "tunnel.forwards.name",
-                    format!("'{}' must match pattern ^[a-z0-9-]+$", forward.name),
-                );
-            }
-            if names.contains(&forward.name.as_str()) {
-                return invalid(
-                    "tunnel.forwards.name",
-                    format!("'{}' is there twice or is built in", forward.name),
-                );
-            }
-            names.push(&forward.name);
-            forward.validate()?;
-        }
-        Ok(())
-    }
-}
-
-impl ForwardConfig {
-    fn validate(&self) -> Result<(), ConfigError> {
-        let authority: Result<http::uri::Authority, _> = self.local_addr.parse();
-        if authority.is_ok_and(|authority| authority.port_u16().is_some()) {
-            return Ok(());
-        }
-        Err(ConfigError::Invalid {
-            field: "tunnel.forwards.local_addr",
-            reason: format!("'{}' of '{}' must be host:port", self.local_addr, self.name),
-        })
+    /// How many services can be reached through the tunnel.
+    #[must_use]
+    pub fn services(&self) -> usize {
+        self.tunnel.forwards.len() + usize::from(self.kubernetes.enabled)
     }
 }

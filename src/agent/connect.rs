@@ -19,7 +19,12 @@ const GOOD: Duration = Duration::from_secs(5);
 pub(super) async fn run(shared: Rc<Shared>) {
     let mut backoff = Backoff::new();
     loop {
-        let wait = match control::connect(&shared).await {
+        let token = shared.dialer.token();
+        let connected = match &token {
+            Ok(token) => control::connect(&shared, token).await,
+            Err(error) => Err(error.clone()),
+        };
+        let wait = match connected {
             Ok(mut channel) => {
                 shared.reporter.connection(Connection::Connected);
                 let since = Instant::now();
@@ -38,7 +43,12 @@ pub(super) async fn run(shared: Rc<Shared>) {
             }
             Err(error) => failed(&shared, &mut backoff, &error),
         };
-        sleep(wait).await;
+        tokio::select! {
+            () = sleep(wait) => {}
+            () = shared.dialer.token_replaced(token.as_ref().ok()) => {
+                tracing::info!("the token has been replaced; connecting with the new one");
+            }
+        }
     }
 }
 

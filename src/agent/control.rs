@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use jiff::Timestamp;
+use secrecy::SecretString;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, interval, sleep_until, timeout};
@@ -66,18 +67,20 @@ pub(super) struct Channel<S = TlsStream<TcpStream>> {
     outbox: Outbox,
 }
 
-/// Connects and waits for the gateway's welcome.
+/// Connects with this token and waits for the gateway's welcome.
 ///
 /// # Errors
 /// [`DialError`], told apart by who has to act.
-pub(super) async fn connect(shared: &Rc<Shared>) -> Result<Channel, DialError> {
+pub(super) async fn connect(
+    shared: &Rc<Shared>,
+    token: &SecretString,
+) -> Result<Channel, DialError> {
     let cluster_id = shared.config.agent.cluster_id.as_deref();
-    let token = shared.dialer.token()?;
     let counted = shared.metrics.api.request(Endpoint::Connect);
     let caller = Caller {
         kind: Kind::Agent,
         cluster_id,
-        token: &token,
+        token,
     };
     let answered = |status| counted.answered(status);
     let socket = handshake(&shared.dialer, &caller, answered).await?;
@@ -166,7 +169,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
     }
 
     fn heartbeat(&self) -> Message {
-        let status = if self.shared.targets.are_usable() {
+        let status = if self.shared.targets().are_usable() {
             "healthy"
         } else {
             "degraded"

@@ -11,7 +11,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{interval, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -20,7 +20,7 @@ use crate::config::Period;
 use crate::relay::tune;
 
 /// Why there is no connection, told apart by who has to act.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub(super) enum DialError {
     /// Nobody answers, or the connection broke; it may pass.
     #[error("{0}")]
@@ -54,6 +54,9 @@ enum Token {
     Value(SecretString),
     File(PathBuf),
 }
+
+/// How often a refused agent looks whether its token has been replaced.
+const TOKEN_LOOK: Duration = Duration::from_secs(1);
 
 /// Largest token file that is read, in bytes.
 const MAX_TOKEN_FILE: u64 = 16 * 1024;
@@ -115,6 +118,21 @@ impl Dialer {
         match &self.token {
             Token::Value(token) => Ok(token.clone()),
             Token::File(path) => read_secret(path),
+        }
+    }
+
+    /// Resolves when the token is another than the one that was used; never, where it is in no file.
+    pub(super) async fn token_replaced(&self, used: Option<&SecretString>) {
+        let used = used.map(ExposeSecret::expose_secret);
+        let mut looks = interval(TOKEN_LOOK);
+        loop {
+            looks.tick().await;
+            // One that can not be read, or is no better than before, is none to try again with.
+            if let (Token::File(_), Ok(now)) = (&self.token, self.token())
+                && Some(now.expose_secret()) != used
+            {
+                return;
+            }
         }
     }
 

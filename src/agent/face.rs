@@ -12,10 +12,11 @@ use super::config::AgentConfig;
 use super::metrics::Metrics;
 use super::status::{Connection, Status};
 use crate::admin::{Build, Check, Component, Failing, Program, seconds};
+use crate::config::Live;
 
 /// What there is to say of a running agent.
 pub(super) struct Face {
-    pub(super) config: AgentConfig,
+    pub(super) config: Live<AgentConfig>,
     pub(super) status: watch::Receiver<Status>,
     pub(super) metrics: Arc<Metrics>,
     /// Unless the cluster's API is not served.
@@ -62,7 +63,7 @@ impl Face {
 
     /// Every kind of carrier that is configured; today that is TLS.
     fn tunnel(&self, status: &Status) -> Option<Failing> {
-        let down = self.config.tunnel.enabled && status.carriers == 0;
+        let down = self.config.get().tunnel.enabled && status.carriers == 0;
         let reason = "no data connection to the gateway is open";
         down.then(|| Failing::new(reason, status.carriers_since))
     }
@@ -102,7 +103,7 @@ impl Program for Face {
 
     fn info(&self) -> serde_json::Result<Vec<u8>> {
         let status = self.status.borrow();
-        let (config, known) = (&self.config, status.known_as.as_ref());
+        let (config, known) = (self.config.get(), status.known_as.as_ref());
         let name = known.map(|known| known.cluster_name.as_str());
         let id = known.map(|known| known.cluster_id.as_str());
         serde_json::to_vec(&Info {
@@ -119,7 +120,7 @@ impl Program for Face {
     }
 
     fn config(&self) -> serde_json::Result<Vec<u8>> {
-        serde_json::to_vec(&self.config)
+        serde_json::to_vec(&*self.config.get())
     }
 
     fn metrics(&self) -> Vec<MetricFamily> {
@@ -139,7 +140,7 @@ mod tests {
         let status = watch::channel(status).1;
         let face = Face {
             metrics: Metrics::new(&config, status.clone(), Arc::default()).unwrap(),
-            config,
+            config: config.into(),
             status,
             cluster: None,
         };

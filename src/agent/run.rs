@@ -21,7 +21,7 @@ use super::metrics::Metrics;
 use super::status::{Reporter, Status};
 use super::target::Targets;
 use crate::admin::{AdminAddresses, AdminError, AdminServer, Beat, Watchdog};
-use crate::config::ConfigError;
+use crate::config::{Live, Problems, Settings};
 use crate::mux::Session;
 
 /// A gateway is given this long to hear of a drain before carriers close.
@@ -35,7 +35,7 @@ const DRAIN_SETTLE: Duration = Duration::from_millis(300);
 pub enum AgentError {
     /// The configuration is not sound.
     #[error(transparent)]
-    Config(#[from] ConfigError),
+    Config(#[from] Problems),
     /// A URL, CA or target can not be used as it is configured.
     #[error("{0}")]
     Setup(String),
@@ -61,37 +61,39 @@ pub struct Agent {
     drain: CancellationToken,
     kill: CancellationToken,
     ended: Option<oneshot::Receiver<()>>,
-    grace: Duration,
+    config: Live<AgentConfig>,
 }
 
 impl Agent {
-    /// Starts an agent on a thread of its own. That no gateway answers is not an error.
+    /// Starts an agent on a thread of its own. That no gateway answers is not an error. What can
+    /// change while it runs follows a [`Live`] configuration.
     ///
     /// # Errors
     /// [`AgentError`], which says what to change.
-    pub fn start(config: AgentConfig) -> Result<Self, AgentError> {
+    pub fn start(config: impl Into<Live<AgentConfig>>) -> Result<Self, AgentError> {
+        let live = config.into();
+        let config = live.get();
         config.validate()?;
         let dialer =
             Dialer::new(&config.pipeops).map_err(|error| AgentError::Setup(error.to_string()))?;
-        let services = config.tunnel.forwards.len() + usize::from(config.kubernetes.enabled);
-        let (reporter, status) = Reporter::new(services);
+        let (reporter, status) = Reporter::new(config.services());
         let metrics = Metrics::new(&config, status.clone(), reporter.connected())?;
         if let Ok(main) = Handle::try_current() {
             metrics.runtimes().add("main", main);
         }
         let (drain, kill) = (CancellationToken::new(), CancellationToken::new());
         let watchdog = Watchdog::default();
-        let admin = serve_face(&config, status.clone(), &metrics, watchdog.clone())?;
+        let admin = serve_face(live.clone(), status.clone(), &metrics, watchdog.clone())?;
         let (end, ended) = oneshot::channel();
         let (ready, started) = std::sync::mpsc::channel();
-        let grace = config.drain_timeout.0;
+        let follows = live.clone();
         let tokens = (drain.clone(), kill.clone());
         let told = (reporter.clone(), Arc::clone(&metrics));
         let beat = watchdog.watch("agent");
         thread::Builder::new()
             .name("agent".to_owned())
             .spawn(move || {
-                if let Err(error) = thread_main(config, dialer, told, tokens, beat, &ready) {
+                if let Err(error) = thread_main(follows, dialer, told, tokens, beat, &ready) {
                     tracing::error!(%error, "the agent has failed");
                 }
                 drop(end);
@@ -106,7 +108,7 @@ impl Agent {
                 drain,
                 kill,
                 ended: Some(ended),
-                grace,
+                config: live,
             }),
             Ok(Err(reason)) => Err(AgentError::Setup(reason)),
             Err(_) => Err(AgentError::Setup(
@@ -135,17 +137,15 @@ impl Agent {
 
     /// Tells the gateway, waits for requests under way up to the configured time, then ends.
     pub async fn shutdown(mut self) {
-        tracing::info!(grace_s = self.grace.as_secs(), "agent drains");
+        let grace = self.config.get().drain_timeout.0;
+        tracing::info!(grace_s = grace.as_secs(), "agent drains");
         // Whoever asks learns it before the gateway does.
         self.reporter.draining();
         self.drain.cancel();
         let Some(mut ended) = self.ended.take() else {
             return;
         };
-        if timeout(self.grace + DRAIN_NOTICE, &mut ended)
-            .await
-            .is_err()
-        {
+        if timeout(grace + DRAIN_NOTICE, &mut ended).await.is_err() {
             tracing::warn!(
                 "requests were still under way when the drain's time was up; they are cut"
             );
@@ -169,15 +169,16 @@ impl Drop for Agent {
 
 /// Starts what answers probes, with what it goes by.
 fn serve_face(
-    config: &AgentConfig,
+    live: Live<AgentConfig>,
     status: watch::Receiver<Status>,
     metrics: &Arc<Metrics>,
     watchdog: Watchdog,
 ) -> Result<AdminServer, AgentError> {
+    let config = live.get();
     let served = config.kubernetes.enabled;
     let cluster = served.then(|| ClusterCheck::start(&config.kubernetes));
     let face = Face {
-        config: config.clone(),
+        config: live,
         status,
         metrics: Arc::clone(metrics),
         cluster: cluster.transpose()?,
@@ -189,7 +190,7 @@ fn serve_face(
 }
 
 fn thread_main(
-    config: AgentConfig,
+    live: Live<AgentConfig>,
     dialer: Dialer,
     told: (Reporter, Arc<Metrics>),
     (drain, kill): (CancellationToken, CancellationToken),
@@ -202,6 +203,7 @@ fn thread_main(
     runtime.block_on(beat.beside(async {
         let metrics = &told.1;
         metrics.runtimes().add("agent", Handle::current());
+        let config = live.get();
         let targets = match Targets::new(&config, &metrics.targets) {
             Ok(targets) => targets,
             Err(error) => {
@@ -215,9 +217,25 @@ fn thread_main(
             () = kill.cancelled() => {}
             () = connect::run(Rc::clone(&shared)) => {}
             () = drained(&shared) => {}
+            () = follow(live, &shared) => {}
         }
     }));
     Ok(())
+}
+
+/// Takes up what changes in the configuration. Requests under way keep the target that they have.
+async fn follow(mut live: Live<AgentConfig>, shared: &Shared) {
+    loop {
+        let config = live.changed().await;
+        match Targets::new(&config, &shared.metrics.targets) {
+            Ok(targets) => {
+                shared.metrics.admit_services(&config);
+                shared.reporter.services(config.services());
+                drop(shared.targets.replace(Rc::new(targets)));
+            }
+            Err(error) => tracing::error!(%error, "the services stay as they were"),
+        }
+    }
 }
 
 /// Resolves when the agent was told to drain and nothing is under way any more.
@@ -235,11 +253,12 @@ async fn drained(shared: &Shared) {
 
 /// What everything on the agent's thread shares.
 pub(super) struct Shared {
-    pub(super) config: AgentConfig,
+    /// As it was at the start; for what changes only by a restart.
+    pub(super) config: Arc<AgentConfig>,
     pub(super) dialer: Dialer,
     pub(super) reporter: Reporter,
     pub(super) metrics: Arc<Metrics>,
-    pub(super) targets: Targets,
+    targets: RefCell<Rc<Targets>>,
     /// Cancelled when no new requests are wanted.
     pub(super) draining: CancellationToken,
     /// Cancelled when the gateway has been told so.
@@ -251,7 +270,7 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn new(
-        config: AgentConfig,
+        config: Arc<AgentConfig>,
         dialer: Dialer,
         (reporter, metrics): (Reporter, Arc<Metrics>),
         targets: Targets,
@@ -262,13 +281,18 @@ impl Shared {
             dialer,
             reporter,
             metrics,
-            targets,
+            targets: RefCell::new(Rc::new(targets)),
             draining,
             drain_told: CancellationToken::new(),
             sessions: RefCell::default(),
             active: Cell::new(0),
             became_idle: Notify::new(),
         }
+    }
+
+    /// What can be reached now.
+    pub(super) fn targets(&self) -> Rc<Targets> {
+        Rc::clone(&self.targets.borrow())
     }
 
     /// Notes a carrier.

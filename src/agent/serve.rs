@@ -65,12 +65,13 @@ async fn serve(
     let service = head.service.clone();
     let tunnel = &shared.metrics.tunnel;
     let mut request = Request::begin(tunnel, &service);
-    let Some(target) = shared.targets.get(&service) else {
+    let targets = shared.targets();
+    let Some(target) = targets.get(&service) else {
         let error = ApiError::new(
             ErrorCode::ServiceUnknown,
             format!(
                 "the cluster's agent has no service '{service}'; it serves {}",
-                shared.targets.names()
+                targets.names()
             ),
         );
         request.failed(error.code);

@@ -119,6 +119,11 @@ impl Reporter {
         self.change(|status| status.connection = now);
     }
 
+    /// Notes how many services are configured.
+    pub(super) fn services(&self, count: usize) {
+        self.change(|status| status.services = count);
+    }
+
     /// Notes a carrier that came or went.
     pub(super) fn carriers(&self, count: usize) {
         self.change(|status| status.carriers = count);

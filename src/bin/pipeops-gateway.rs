@@ -3,38 +3,44 @@
 use std::io;
 use std::process::ExitCode;
 
-use clap::Parser;
-use pipeops_tunnel::config::init_logging;
+use pipeops_tunnel::config::{Inputs, Loaded, Reloader, init_logging};
 use pipeops_tunnel::gateway::Gateway;
-use pipeops_tunnel::gateway::args::GatewayArgs;
+use pipeops_tunnel::gateway::args::{Command, GatewayArgs};
 use pipeops_tunnel::gateway::config::GatewayConfig;
 use pipeops_tunnel::process::{self, Failure, Signals};
+use tokio_util::task::AbortOnDropHandle;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let args = GatewayArgs::parse();
+    let args = GatewayArgs::from_process();
     process::run(run(args))
 }
 
 async fn run(args: GatewayArgs) -> Result<ExitCode, Failure> {
-    let config = args.config()?;
-    let Some(command) = &args.command else {
-        return serve(config).await;
-    };
-    init_logging(&args.command_log())?;
-    command
-        .run(&config)
-        .await?
-        .write_to(io::stdout(), io::stderr())?;
-    Ok(ExitCode::SUCCESS)
+    match args.command {
+        Some(Command::Operate(command)) => {
+            let output = command.run(&args.inputs).await?;
+            output.write_to(io::stdout(), io::stderr())?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Some(Command::Config(command)) => {
+            let answer = command.run::<GatewayConfig>(&args.inputs, GatewayArgs::command());
+            Ok(answer.await?.write_to(io::stdout(), io::stderr())?)
+        }
+        None => serve(args.inputs).await,
+    }
 }
 
-async fn serve(config: GatewayConfig) -> Result<ExitCode, Failure> {
-    init_logging(&config.log)?;
+async fn serve(inputs: Inputs) -> Result<ExitCode, Failure> {
+    let loaded: Loaded<GatewayConfig> = inputs.load()?;
+    loaded.validate()?;
+    let log = init_logging(&loaded.config.log)?;
     let mut signals = Signals::new()?;
+    let (reloader, config) = Reloader::new(inputs, loaded, log)?;
     let gateway = Gateway::start(config)?;
+    let _reloads = AbortOnDropHandle::new(tokio::spawn(reloader.run()));
     signals.next().await;
     Ok(signals.while_draining(gateway.shutdown()).await)
 }

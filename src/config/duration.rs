@@ -9,6 +9,11 @@ use jiff::SignedDuration;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::{Path, Violation};
+
+/// Nothing here waits for longer than a day.
+const MOST: Period = Period::from_secs(24 * 3600);
+
 /// A length of time in a configuration or on a command line; a day is 24 hours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Period(pub Duration);
@@ -23,6 +28,21 @@ impl Period {
     #[must_use]
     pub const fn from_secs(seconds: u64) -> Self {
         Self(Duration::from_secs(seconds))
+    }
+
+    /// What is wrong with it as a time to wait for somebody.
+    #[must_use]
+    pub fn check_wait(self, path: Path) -> Option<Violation> {
+        if self.0.is_zero() {
+            return Some(Violation::new(path, "must be longer than 0s"));
+        }
+        self.check_most(path)
+    }
+
+    /// What is wrong with it as a time that may be none.
+    #[must_use]
+    pub fn check_most(self, path: Path) -> Option<Violation> {
+        (self > MOST).then(|| Violation::new(path, format!("must be at most {MOST}")))
     }
 }
 
@@ -46,9 +66,15 @@ impl FromStr for Period {
 
 impl fmt::Display for Period {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (seconds, rest) = (self.0.as_secs(), self.0.subsec_millis());
-        if rest != 0 {
-            return write!(f, "{}ms", self.0.as_millis());
+        let seconds = self.0.as_secs();
+        for (unit, length) in [("ms", 1_000_000), ("us", 1_000), ("ns", 1)] {
+            let nanos = self.0.subsec_nanos();
+            if nanos == 0 {
+                break;
+            }
+            if nanos.is_multiple_of(length) {
+                return write!(f, "{}{unit}", self.0.as_nanos() / u128::from(length));
+            }
         }
         for (unit, length) in [("d", 86_400), ("h", 3_600), ("m", 60)] {
             if seconds != 0 && seconds.is_multiple_of(length) {
@@ -98,6 +124,9 @@ mod tests {
             let period: Period = text.parse().unwrap();
             assert_eq!(period, Period::from_secs(seconds));
             assert_eq!(period.to_string(), text);
+        }
+        for text in ["500ms", "1500ms", "250us", "7ns", "0s"] {
+            assert_eq!(text.parse::<Period>().unwrap().to_string(), text);
         }
         assert_eq!(
             "500ms".parse::<Period>().unwrap().0,

@@ -1,10 +1,8 @@
 //! The gateway's command line: what clap parses, and what it makes of the configuration.
 
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
-use secrecy::SecretString;
+use clap::{ArgMatches, Command as Clap, FromArgMatches, Subcommand};
 
 use super::cli::kubeconfig::{KubeconfigArgs, PublicAddress};
 use super::cli::token::TokenCommand;
@@ -12,13 +10,13 @@ use super::cli::{CliError, Output};
 use super::config::GatewayConfig;
 use super::operator::{Operator, OperatorError};
 use super::run::GatewayError;
-use crate::config::{ConfigError, LogConfig, LogFormat, Period, load};
+use crate::build_info::VERSION;
+use crate::config::cli::ConfigCommand;
+use crate::config::{
+    Inputs, Loaded, LogConfig, LogFormat, Origin, Path, Settings, flags, init_logging,
+};
 use crate::process::Failure;
 
-/// Read when no file is named and this one exists.
-const DEFAULT_FILE: &str = "/etc/pipeops/gateway.yaml";
-
-/// Commands are for terminals: they show what needs attention, and no more.
 const COMMAND_LOG_LEVEL: &str = "warn";
 
 const EXAMPLES: &str = "\
@@ -38,215 +36,121 @@ Examples:
     pipeops-gateway kubeconfig production --role viewer --expires 12h
     kubectl --kubeconfig production.kubeconfig get pods
 
-Settings: a flag wins over its variable, that over the file, and that over the default.
+Settings: a flag wins over a variable, that over the file, and that over the default. Each key of
+the file also has a variable: PIPEOPS__ and its path, as in PIPEOPS__TLS__SELF_SIGNED=true. What is
+wrong, and what comes from where: pipeops-gateway validate, pipeops-gateway config print.
 Commands work on the state folder, whether the gateway runs or not: give them the same --config,
 or the same --state-dir and --public-url.
 
-Signals: SIGTERM and SIGINT drain: agents are told to go elsewhere, requests under way end. A second
+Signals: SIGHUP reads the file again, as does changing it. SIGTERM and SIGINT drain: agents are told to go elsewhere, requests under way end. A second
 one ends at once.
 
 Exit codes: 0 success, 1 failure, 2 bad arguments or configuration, 130 or 143 ended by a second signal.";
 
-/// The public side of the PipeOps tunnel: lets kubectl, curl and browsers reach clusters that only dial out
-///
-/// Without a command it runs the gateway.
-#[derive(Debug, Clone, Parser)]
-#[command(name = "pipeops-gateway", version, after_help = EXAMPLES, max_term_width = 110)]
-#[command(disable_help_subcommand = true, subcommand_help_heading = "Commands")]
+const ABOUT: &str = "The public side of the PipeOps tunnel: lets kubectl, curl and browsers reach clusters that only dial out";
+
+/// The gateway's command line.
+#[derive(Debug, Clone)]
 pub struct GatewayArgs {
-    /// YAML file with the settings [default: /etc/pipeops/gateway.yaml, if it exists]
-    #[arg(
-        long,
-        value_name = "FILE",
-        env = "PIPEOPS_GATEWAY_CONFIG",
-        hide_env_values = true,
-        global = true
-    )]
-    pub config: Option<PathBuf>,
-    /// Folder of the store, the admin socket and a self-signed CA [default: /var/lib/pipeops-gateway]
-    #[arg(
-        long,
-        value_name = "DIR",
-        env = "PIPEOPS_GATEWAY_STATE_DIR",
-        hide_env_values = true,
-        global = true
-    )]
-    pub state_dir: Option<PathBuf>,
-    /// How clients reach the gateway, for kubeconfigs [default: https://DOMAIN and the listener's port]
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "PIPEOPS_GATEWAY_PUBLIC_URL",
-        hide_env_values = true,
-        global = true
-    )]
-    pub public_url: Option<String>,
-    /// error, warn, info, debug, trace, or a filter such as info,pipeops_tunnel::mux=debug [default: info]
-    #[arg(
-        long,
-        value_name = "LEVEL",
-        env = "LOG_LEVEL",
-        hide_env_values = true,
-        global = true
-    )]
-    pub log_level: Option<String>,
-    /// text or json, on standard error [default: text]
-    #[arg(
-        long,
-        value_name = "FORMAT",
-        env = "LOG_FORMAT",
-        hide_env_values = true,
-        global = true
-    )]
-    pub log_format: Option<LogFormat>,
-    /// Address of the public listener [default: 0.0.0.0:8443]
-    #[arg(
-        long,
-        value_name = "ADDR:PORT",
-        env = "PIPEOPS_GATEWAY_LISTEN",
-        hide_env_values = true
-    )]
-    pub listen: Option<SocketAddr>,
-    /// Clusters have the hosts tunnel-CLUSTER_ID.DOMAIN [default: pipeops.localhost]
-    #[arg(
-        long,
-        value_name = "DOMAIN",
-        env = "PIPEOPS_GATEWAY_DOMAIN",
-        hide_env_values = true
-    )]
-    pub domain: Option<String>,
-    /// Certificate chain, PEM
-    #[arg(
-        long,
-        value_name = "FILE",
-        env = "PIPEOPS_GATEWAY_TLS_CERT",
-        hide_env_values = true
-    )]
-    pub tls_cert: Option<PathBuf>,
-    /// The certificate's key, PEM
-    #[arg(
-        long,
-        value_name = "FILE",
-        env = "PIPEOPS_GATEWAY_TLS_KEY",
-        hide_env_values = true
-    )]
-    pub tls_key: Option<PathBuf>,
-    /// Make a CA (STATE_DIR/ca.crt) and a certificate instead, for a trial
-    #[arg(
-        long,
-        value_name = "BOOL",
-        env = "PIPEOPS_GATEWAY_SELF_SIGNED",
-        hide_env_values = true
-    )]
-    #[arg(num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    pub self_signed: Option<bool>,
-    /// Worker threads [default: one for each core]
-    #[arg(
-        long,
-        value_name = "N",
-        env = "PIPEOPS_GATEWAY_THREADS",
-        hide_env_values = true
-    )]
-    pub threads: Option<usize>,
-    /// How long a drain waits for requests under way [default: 30s]
-    #[arg(
-        long,
-        value_name = "TIME",
-        env = "PIPEOPS_GATEWAY_DRAIN_TIMEOUT",
-        hide_env_values = true
-    )]
-    pub drain_timeout: Option<Period>,
-    /// What to do instead of running the gateway
-    #[command(subcommand)]
+    /// What the configuration is made of.
+    pub inputs: Inputs,
+    /// What to do instead of running the gateway.
     pub command: Option<Command>,
 }
 
 /// What the program can do besides running the gateway.
 #[derive(Debug, Clone, Subcommand)]
 pub enum Command {
+    /// What is done to the state folder.
+    #[command(flatten)]
+    Operate(OperateCommand),
+    /// What both programs can do with their configuration.
+    #[command(flatten)]
+    Config(ConfigCommand),
+}
+
+/// The commands that work on the state folder.
+#[derive(Debug, Clone, Subcommand)]
+pub enum OperateCommand {
     /// Make, list and revoke tokens
     #[command(subcommand)]
     Token(TokenCommand),
     /// Write a kubeconfig for a cluster: kubectl then works through the gateway
     Kubeconfig(KubeconfigArgs),
-    /// Print the version
-    Version,
 }
 
 impl GatewayArgs {
-    /// The configuration: flags and variables over the file over the defaults. Not validated:
-    /// commands need less of it than the gateway.
-    ///
-    /// # Errors
-    /// [`ConfigError`] when the file can not be used.
-    pub fn config(&self) -> Result<GatewayConfig, ConfigError> {
-        let default = Path::new(DEFAULT_FILE);
-        let file = self
-            .config
-            .as_deref()
-            .or_else(|| default.exists().then_some(default));
-        let mut config = file.map(load).transpose()?.unwrap_or_default();
-        self.apply(&mut config);
-        Ok(config)
-    }
-
-    fn apply(&self, config: &mut GatewayConfig) {
-        set(&mut config.listen, &self.listen);
-        set(&mut config.domain, &self.domain);
-        set(&mut config.state_dir, &self.state_dir);
-        set(&mut config.drain_timeout, &self.drain_timeout);
-        set(&mut config.log.level, &self.log_level);
-        set(&mut config.log.format, &self.log_format);
-        config.public_url = self.public_url.clone().or_else(|| config.public_url.take());
-        config.threads = self.threads.or(config.threads);
-        // Either way to a certificate, when asked for here, replaces the file's other way.
-        if self.tls_cert.is_some() || self.tls_key.is_some() {
-            config.tls.self_signed = false;
-        }
-        if self.self_signed == Some(true) {
-            (config.tls.cert_file, config.tls.key_file) = (None, None);
-        }
-        set(&mut config.tls.self_signed, &self.self_signed);
-        config.tls.cert_file = self
-            .tls_cert
-            .clone()
-            .or_else(|| config.tls.cert_file.take());
-        config.tls.key_file = self.tls_key.clone().or_else(|| config.tls.key_file.take());
-    }
-
-    /// How commands log.
+    /// What clap parses.
     #[must_use]
-    pub fn command_log(&self) -> LogConfig {
-        LogConfig {
-            level: self
-                .log_level
-                .clone()
-                .unwrap_or_else(|| COMMAND_LOG_LEVEL.to_owned()),
-            format: self.log_format.unwrap_or_default(),
-        }
+    pub fn command() -> Clap {
+        let command = Clap::new(GatewayConfig::PROGRAM)
+            .version(VERSION)
+            .about(ABOUT)
+            .long_about(format!("{ABOUT}\n\nWithout a command it runs the gateway."))
+            .after_help(EXAMPLES)
+            .max_term_width(110)
+            .disable_help_subcommand(true)
+            .subcommand_help_heading("Commands");
+        Command::augment_subcommands(flags::add::<GatewayConfig>(command))
+            .subcommand_required(false)
+            .arg_required_else_help(false)
+    }
+
+    /// Reads the command line and the environment; ends the process where clap does.
+    #[must_use]
+    pub fn from_process() -> Self {
+        let matches = Self::command().get_matches();
+        Self::read(&matches).unwrap_or_else(|error| error.exit())
+    }
+
+    fn read(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let command = matches.subcommand().is_some();
+        let command = command
+            .then(|| Command::from_arg_matches(matches))
+            .transpose()?;
+        Ok(Self {
+            inputs: Inputs::new::<GatewayConfig>(matches, std::env::vars_os()),
+            command,
+        })
     }
 }
 
-impl Command {
+impl OperateCommand {
     /// Runs the command.
     ///
     /// # Errors
     /// [`Failure`], with a message for the terminal.
-    pub async fn run(&self, config: &GatewayConfig) -> Result<Output, Failure> {
-        let open = || Operator::open(&config.state_dir);
+    pub async fn run(&self, inputs: &Inputs) -> Result<Output, Failure> {
+        let loaded: Loaded<GatewayConfig> = inputs.load()?;
+        let config = &loaded.config;
+        init_logging(&command_log(&loaded))?;
+        let operator = Operator::open(&config.state_dir).await?;
         match self {
-            Self::Token(command) => Ok(command.run(&open().await?).await?),
-            Self::Kubeconfig(args) => {
-                Ok(args.run(&open().await?, &public_address(config)?).await?)
-            }
-            Self::Version => {
-                let version = concat!("pipeops-gateway ", env!("CARGO_PKG_VERSION"));
-                Ok(Output {
-                    result: SecretString::from(version),
-                    hints: Vec::new(),
-                })
-            }
+            Self::Token(command) => Ok(command.run(&operator).await?),
+            Self::Kubeconfig(args) => Ok(args.run(&operator, &public_address(config)?).await?),
         }
+    }
+}
+
+/// Commands are for terminals: they show what needs attention, and no more, unless they are told
+/// otherwise themselves. The file speaks of the gateway.
+fn command_log(loaded: &Loaded<GatewayConfig>) -> LogConfig {
+    let told = |path| {
+        let origin = loaded.origin(&Path::dotted(path));
+        matches!(origin, Origin::Variable(_) | Origin::Flag(_))
+    };
+    let log = &loaded.config.log;
+    LogConfig {
+        level: if told("log.level") {
+            log.level.clone()
+        } else {
+            COMMAND_LOG_LEVEL.to_owned()
+        },
+        format: if told("log.format") {
+            log.format
+        } else {
+            LogFormat::default()
+        },
     }
 }
 
@@ -265,19 +169,12 @@ fn public_address(config: &GatewayConfig) -> Result<PublicAddress, CliError> {
     })
 }
 
-fn set<T: Clone>(value: &mut T, given: &Option<T>) {
-    if let Some(given) = given {
-        value.clone_from(given);
-    }
-}
-
 impl From<GatewayError> for Failure {
     fn from(error: GatewayError) -> Self {
-        if matches!(error, GatewayError::Config(_)) {
-            Self::usage(&error)
-        } else {
-            Self::failed(&error)
+        if let GatewayError::Config(problems) = error {
+            return problems.into();
         }
+        Self::failed(&error)
     }
 }
 
@@ -296,12 +193,16 @@ impl From<CliError> for Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{Period, Problems};
+
+    fn load(args: &[&str]) -> Result<Loaded<GatewayConfig>, Problems> {
+        let args = [&["pipeops-gateway"], args].concat();
+        let matches = GatewayArgs::command().try_get_matches_from(args).unwrap();
+        Inputs::new::<GatewayConfig>(&matches, []).load()
+    }
 
     fn config(args: &[&str]) -> GatewayConfig {
-        GatewayArgs::try_parse_from([&["pipeops-gateway"], args].concat())
-            .unwrap()
-            .config()
-            .unwrap()
+        load(args).unwrap().config
     }
 
     fn file(text: &str) -> tempfile::NamedTempFile {
@@ -312,7 +213,6 @@ mod tests {
 
     #[test]
     fn the_command_line_is_sound() {
-        use clap::CommandFactory;
         GatewayArgs::command().debug_assert();
     }
 
@@ -320,23 +220,24 @@ mod tests {
     fn flags_win_over_the_file() {
         let file = file("domain: of.file\nthreads: 3\ndrain_timeout: 5s\nlog: {format: json}\n");
         let path = file.path().to_str().unwrap();
-        let config = config(&[
+        let args = [
             "--config",
             path,
             "--domain",
             "of.flag",
             "--log-level",
             "debug",
-        ]);
+        ];
+        let config = config(&args);
         assert_eq!(
             (config.domain.as_str(), config.threads),
             ("of.flag", Some(3))
         );
+        assert_eq!(config.drain_timeout, Period::from_secs(5));
         assert_eq!(
-            (config.drain_timeout, config.log.format),
-            (Period::from_secs(5), LogFormat::Json)
+            (config.log.level.as_str(), config.log.format),
+            ("debug", LogFormat::Json)
         );
-        assert_eq!(config.log.level, "debug");
         assert_eq!(config.listen, GatewayConfig::default().listen);
     }
 
@@ -350,30 +251,26 @@ mod tests {
         let path = files.path().to_str().unwrap();
         let given = config(&["--config", path, "--self-signed"]);
         assert!(given.validate().is_ok() && given.tls.self_signed);
-        assert!(
-            config(&["--self-signed", "--tls-cert", "c", "--tls-key", "k"])
-                .validate()
-                .is_err()
-        );
-        assert!(
-            !config(&["--config", path, "--self-signed=false"])
-                .tls
-                .self_signed
-        );
+        let both = ["--self-signed", "--tls-cert", "c", "--tls-key", "k"];
+        assert!(config(&both).validate().is_err());
+        let not = config(&["--config", path, "--self-signed=false"]);
+        assert!(not.validate().is_ok() && !not.tls.self_signed);
     }
 
     #[test]
     fn a_file_that_is_named_must_be_there() {
-        let args =
-            GatewayArgs::try_parse_from(["pipeops-gateway", "--config", "/nowhere.yaml"]).unwrap();
-        assert!(args.config().is_err());
+        assert!(load(&["--config", "/nowhere.yaml"]).is_err());
     }
 
     #[test]
     fn commands_take_the_settings_after_them() {
-        let args = ["pipeops-gateway", "token", "list", "--state-dir", "/s"];
-        let args = GatewayArgs::try_parse_from(args).unwrap();
-        assert_eq!(args.config().unwrap().state_dir, Path::new("/s"));
-        assert_eq!(args.command_log().level, "warn");
+        let file = file("log: {level: debug}");
+        let path = file.path().to_str().unwrap();
+        let args = ["token", "list", "--state-dir", "/s", "--config", path];
+        let loaded = load(&args).unwrap();
+        assert_eq!(loaded.config.state_dir.to_str(), Some("/s"));
+        assert_eq!(command_log(&loaded).level, "warn");
+        let loaded = load(&["--log-level", "trace", "token", "list"]).unwrap();
+        assert_eq!(command_log(&loaded).level, "trace");
     }
 }

@@ -1,5 +1,7 @@
 //! The gateway's configuration.
 
+mod settings;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -7,26 +9,31 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::admin::{AdminConfig, MonitoringConfig};
-use crate::config::{ConfigError, LogConfig, Period};
+use crate::config::{LogConfig, Period};
 
 /// Everything that an operator sets.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct GatewayConfig {
     /// Address of the public listener; port 0 takes a free one.
+    #[schemars(extend("format" = "address", "examples" = ["0.0.0.0:8443"]))]
     pub listen: SocketAddr,
     /// The domain of the host form, `tunnel-{cluster-id}.{domain}`; the platform API is served
     /// at the domain itself and at `api.{domain}`.
+    #[schemars(regex(pattern = r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$"), length(max = 253), extend("examples" = ["pipeops.example.com"]))]
     pub domain: String,
     /// How clients reach the platform API, for kubeconfigs; by default `https://{domain}`.
+    #[schemars(regex(pattern = r"^https://[^/?# ]+"), extend("examples" = ["https://pipeops.example.com"]))]
     pub public_url: Option<String>,
     /// Further host names (or addresses) of the platform API and of agents' connections.
+    #[schemars(inner(regex(pattern = r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9:.-]+)$")))]
     pub hosts: Vec<String>,
     /// Folder of the store, the admin socket and a self-signed CA.
     pub state_dir: PathBuf,
     /// The certificate.
     pub tls: TlsConfig,
     /// Worker threads; by default one per core.
+    #[schemars(range(min = 1, max = 1024))]
     pub threads: Option<usize>,
     /// Probes, `/info` and `/config`.
     pub admin: AdminConfig,
@@ -71,49 +78,6 @@ impl Default for GatewayConfig {
 }
 
 impl GatewayConfig {
-    /// Checks what the types can not.
-    ///
-    /// # Errors
-    /// [`ConfigError::Invalid`] for the first value that does not go.
-    pub fn validate(&self) -> Result<(), ConfigError> {
-        let invalid = |field, reason: &str| {
-            Err(ConfigError::Invalid {
-                field,
-                reason: reason.to_owned(),
-            })
-        };
-        if self.domain.is_empty() || self.domain.contains(['/', ':', '*', ' ']) {
-            return invalid("domain", "give a bare DNS name such as pipeops.example.com");
-        }
-        if self.threads == Some(0) {
-            return invalid("threads", "must be at least 1");
-        }
-        match (
-            &self.tls.cert_file,
-            &self.tls.key_file,
-            self.tls.self_signed,
-        ) {
-            (Some(_), Some(_), false) | (None, None, true) => {}
-            (None, None, false) => {
-                return invalid(
-                    "tls",
-                    "set cert_file and key_file, or self_signed: true for a trial",
-                );
-            }
-            (Some(_), Some(_), true) => {
-                return invalid("tls.self_signed", "goes without cert_file and key_file");
-            }
-            _ => return invalid("tls", "cert_file and key_file go together"),
-        }
-        self.admin.validate()?;
-        if let Some(url) = &self.public_url
-            && !url.starts_with("https://")
-        {
-            return invalid("public_url", "must start with https://");
-        }
-        Ok(())
-    }
-
     /// The URL of the platform API.
     #[must_use]
     pub fn public_url(&self) -> String {

@@ -10,10 +10,12 @@ use serde_json::json;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
+use super::config::GatewayConfig;
 use super::directory::Directory;
 use super::shared::Shared;
 use super::tls::Certificate;
 use crate::admin::{Build, Check, Component, Failing, Program, seconds};
+use crate::config::Live;
 
 /// How often the store is read to see whether it can be.
 const STORE_EVERY: Duration = Duration::from_secs(10);
@@ -23,6 +25,7 @@ const STORE_ANSWER: Duration = Duration::from_secs(5);
 
 /// What there is to say of a running gateway.
 pub(super) struct Face {
+    pub(super) config: Live<GatewayConfig>,
     pub(super) shared: Arc<Shared>,
     pub(super) certificate: Arc<Certificate>,
     /// Why the store can not be read.
@@ -125,7 +128,7 @@ impl Program for Face {
     }
 
     fn config(&self) -> serde_json::Result<Vec<u8>> {
-        serde_json::to_vec(&self.shared.config)
+        serde_json::to_vec(&*self.config.get())
     }
 
     fn metrics(&self) -> Vec<MetricFamily> {

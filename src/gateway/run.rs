@@ -25,14 +25,14 @@ use super::store::{RedbStore, StoreError};
 use super::tls::{Certificate, Source, TlsError};
 use super::worker;
 use crate::admin::{AdminAddresses, AdminError, AdminServer, Beat, Failing, Watchdog};
-use crate::config::ConfigError;
+use crate::config::{Live, Problems, Settings};
 
 /// Why the gateway does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum GatewayError {
     /// The configuration is not sound.
     #[error(transparent)]
-    Config(#[from] ConfigError),
+    Config(#[from] Problems),
     /// No certificate.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -78,15 +78,19 @@ pub struct Gateway {
     background: Vec<AbortOnDropHandle<()>>,
     admin: Option<AdminServer>,
     addresses: AdminAddresses,
+    config: Live<GatewayConfig>,
 }
 
 impl Gateway {
     /// Starts a gateway; it serves from when this returns. Needs a runtime for what is not on a
-    /// worker: certificates, tokens that end, the admin socket.
+    /// worker: certificates, tokens that end, the admin socket. What can change while it runs follows
+    /// a [`Live`] configuration.
     ///
     /// # Errors
     /// [`GatewayError`], which says what to change.
-    pub fn start(config: GatewayConfig) -> Result<Self, GatewayError> {
+    pub fn start(config: impl Into<Live<GatewayConfig>>) -> Result<Self, GatewayError> {
+        let live = config.into();
+        let config = GatewayConfig::clone(&live.get());
         config.validate()?;
         make_state_dir(&config)?;
         let mut registry = metrics::registry();
@@ -113,7 +117,7 @@ impl Gateway {
             mailboxes,
         ));
         let watchdog = Watchdog::default();
-        let (admin, store) = serve_face(&shared, &certificate, watchdog.clone())?;
+        let (admin, store) = serve_face(live.clone(), &shared, &certificate, watchdog.clone())?;
         let mut workers = Vec::new();
         for (index, (listener, mailbox)) in listeners.into_iter().zip(boxes).enumerate() {
             let beat = watchdog.watch(format!("worker-{index}"));
@@ -134,6 +138,7 @@ impl Gateway {
             background,
             addresses: admin.addresses(),
             admin: Some(admin),
+            config: live,
         })
     }
 
@@ -164,7 +169,7 @@ impl Gateway {
     /// Takes no new work, tells agents to go elsewhere, waits for requests under way up to the
     /// configured time, then ends.
     pub async fn shutdown(mut self) {
-        let grace = self.shared.config.drain_timeout.0;
+        let grace = self.config.get().drain_timeout.0;
         tracing::info!(grace_s = grace.as_secs(), "gateway drains");
         self.shared.start_drain();
         let workers = std::mem::take(&mut self.workers);
@@ -194,6 +199,7 @@ impl Drop for Gateway {
 
 /// Starts what answers probes; what the store's check finds out is to be put into the sender.
 fn serve_face(
+    live: Live<GatewayConfig>,
     shared: &Arc<Shared>,
     certificate: &Arc<Certificate>,
     watchdog: Watchdog,
@@ -201,6 +207,7 @@ fn serve_face(
     // It has just been read whole.
     let (sender, store) = watch::channel(None);
     let face = Face {
+        config: live,
         shared: Arc::clone(shared),
         certificate: Arc::clone(certificate),
         store,

@@ -27,7 +27,7 @@ fn shared() -> Rc<Shared> {
     let targets = Targets::new(&config, &metrics.targets).unwrap();
     let draining = CancellationToken::new();
     Rc::new(Shared::new(
-        config,
+        std::sync::Arc::new(config),
         dialer,
         (reporter, metrics),
         targets,

@@ -31,7 +31,7 @@ pub use args::{DoctorArgs, Format};
 use super::config::{AgentConfig, ForwardConfig};
 use super::dial::Dialer;
 use super::target::reach;
-use crate::config::{ConfigError, Period};
+use crate::config::{Inputs, Period};
 use crate::process::Failure;
 use report::{Finding, Report};
 use secrets::Secrets;
@@ -45,26 +45,21 @@ struct Exists(String);
 ///
 /// # Errors
 /// [`Failure`] when the result can not be written.
-pub async fn run(
-    args: &DoctorArgs,
-    config: Result<AgentConfig, ConfigError>,
-    source: Option<&Path>,
-) -> Result<ExitCode, Failure> {
+pub async fn run(args: &DoctorArgs, inputs: &Inputs) -> Result<ExitCode, Failure> {
     if let Some(path) = args.bundle.as_deref().filter(|path| path.exists()) {
         return Err(Failure::usage(&Exists(path.display().to_string())));
     }
-    let report = Box::pin(report(args, config, source));
+    let report = Box::pin(report(args, inputs));
     LocalSet::new().run_until(report).await
 }
 
-async fn report(
-    args: &DoctorArgs,
-    config: Result<AgentConfig, ConfigError>,
-    source: Option<&Path>,
-) -> Result<ExitCode, Failure> {
+async fn report(args: &DoctorArgs, inputs: &Inputs) -> Result<ExitCode, Failure> {
     let limit = args.timeout.0;
-    let mut checks = vec![setup::config(&config, source)];
-    let config = config.ok();
+    let source = inputs.file::<AgentConfig>();
+    let source = source.as_deref();
+    let loaded = inputs.load();
+    let mut checks = vec![setup::config(&loaded, source)];
+    let config = loaded.ok().map(|loaded| loaded.config);
     match &config {
         Some(config) => checks.extend(examine(config, source, limit).await),
         None => checks.push(Finding::skipped(

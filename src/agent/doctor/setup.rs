@@ -6,17 +6,20 @@ use std::path::{Path, PathBuf};
 
 use super::report::Finding;
 use crate::agent::config::AgentConfig;
-use crate::config::ConfigError;
+use crate::config::{Loaded, Problems};
 
 /// The permission bits of "others".
 const OTHERS: u32 = 0o007;
 
 /// Whether there is a configuration, and it is valid.
-pub(super) fn config(config: &Result<AgentConfig, ConfigError>, source: Option<&Path>) -> Finding {
+pub(super) fn config(
+    loaded: &Result<Loaded<AgentConfig>, Problems>,
+    source: Option<&Path>,
+) -> Finding {
     let source = source.map_or_else(|| "(no file)".to_owned(), |path| path.display().to_string());
-    let valid = match config {
-        Ok(config) => config.validate().map(|()| config),
-        Err(error) => return invalid(&source, &error.to_string()),
+    let valid = match loaded {
+        Ok(loaded) => loaded.validate().map(|()| &loaded.config),
+        Err(problems) => return invalid(&source, problems),
     };
     match valid {
         Ok(config) => {
@@ -27,11 +30,17 @@ pub(super) fn config(config: &Result<AgentConfig, ConfigError>, source: Option<&
                 .unwrap_or("without a name");
             Finding::ok("config", &source, format!("valid; cluster {name}"))
         }
-        Err(error) => invalid(&source, &error.to_string()),
+        Err(problems) => invalid(&source, &problems),
     }
 }
 
-fn invalid(source: &str, why: &str) -> Finding {
+/// The first of them; `validate` tells all.
+fn invalid(source: &str, problems: &Problems) -> Finding {
+    let first = problems.list().first();
+    let why = first.map_or_else(String::new, |first| {
+        format!("{}: {}", first.path, first.reason)
+    });
+    let why = why.trim_start_matches(": ");
     let action = "correct it; `pipeops-agent validate` shows where it is wrong";
     Finding::failed("config", source, why, action)
 }

@@ -88,12 +88,7 @@ impl Metrics {
         let mut registry = Registry::new("pipeops_agent");
         let services = "the configured services, and `other`";
         let tunnel = Tunnel::new(&mut registry, services)?;
-        for forward in &config.tunnel.forwards {
-            tunnel.services.admit(&forward.name);
-        }
-        if config.kubernetes.enabled {
-            tunnel.services.admit(KUBERNETES);
-        }
+        admit(&tunnel, config);
         let runtimes = Runtimes::new(&mut registry)?;
         state(&mut registry, status, connected)?;
         totals(&mut registry, &tunnel)?;
@@ -113,6 +108,11 @@ impl Metrics {
             runtimes,
             tunnel,
         }))
+    }
+
+    /// Counts what this configuration serves under its own name, too.
+    pub(super) fn admit_services(&self, config: &AgentConfig) {
+        admit(&self.tunnel, config);
     }
 
     /// The values of all metrics, by name.
@@ -227,6 +227,15 @@ fn count(count: usize) -> f64 {
 #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53")]
 fn total(tunnel: &Tunnel, direction: Direction) -> f64 {
     tunnel.services.total(direction) as f64
+}
+
+fn admit(tunnel: &Tunnel, config: &AgentConfig) {
+    for forward in &config.tunnel.forwards {
+        tunnel.services.admit(&forward.name);
+    }
+    if config.kubernetes.enabled {
+        tunnel.services.admit(KUBERNETES);
+    }
 }
 
 impl TargetMeters {

@@ -1,0 +1,112 @@
+//! The forms of text that a schema's `format` and `pattern` name.
+
+use std::net::SocketAddr;
+
+use http::uri::Authority;
+use regex_automata::nfa::thompson::pikevm::PikeVM;
+use regex_automata::util::syntax;
+use serde_json::Value;
+
+use super::log::is_filter;
+use super::{Listen, Period};
+
+/// A form of text that has a name.
+#[derive(Debug)]
+pub struct Format {
+    /// As `format` in a schema has it.
+    pub name: &'static str,
+    /// What an operator is told who got it wrong.
+    pub must: &'static str,
+    /// Whether a text has the form.
+    pub accepts: fn(&str) -> bool,
+}
+
+/// All of them.
+pub const FORMATS: [Format; 5] = [
+    Format {
+        name: "period",
+        must: "must be a duration such as 30s, 15m, 12h or 90d",
+        accepts: |text| text.parse::<Period>().is_ok(),
+    },
+    Format {
+        name: "listen",
+        must: "must be an address such as 127.0.0.1:8080, or :8080",
+        accepts: |text| text.parse::<Listen>().is_ok(),
+    },
+    Format {
+        name: "address",
+        must: "must be an address and a port, such as 0.0.0.0:8443",
+        accepts: |text| text.parse::<SocketAddr>().is_ok(),
+    },
+    Format {
+        name: "endpoint",
+        must: "must be host:port",
+        accepts: is_endpoint,
+    },
+    Format {
+        name: "log-filter",
+        must: "must be error, warn, info, debug, trace, off, or a filter such as info,pipeops_tunnel::mux=debug",
+        accepts: is_filter,
+    },
+];
+
+/// The one that a schema names.
+pub(super) fn named(schema: &Value) -> Option<&'static Format> {
+    let name = schema.get("format")?.as_str()?;
+    FORMATS.iter().find(|format| format.name == name)
+}
+
+/// Whether this value of `format` is one of ours.
+pub(super) fn is_known(format: &Value) -> bool {
+    FORMATS.iter().any(|known| format == known.name)
+}
+
+fn is_endpoint(text: &str) -> bool {
+    let authority: Result<Authority, _> = text.parse();
+    authority.is_ok_and(|authority| {
+        authority.port_u16().is_some() && !authority.host().is_empty() && !text.contains('@')
+    })
+}
+
+/// Whether a text matches a schema's pattern. By the engine that log filters have brought along
+/// already; the dialects agree on what patterns here are made of.
+pub(super) fn matches(pattern: &str, text: &str) -> bool {
+    let ascii = syntax::Config::new().unicode(false).utf8(false);
+    PikeVM::builder()
+        .syntax(ascii)
+        .build(pattern)
+        .is_ok_and(|pattern| pattern.is_match(&mut pattern.create_cache(), text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_are_anchored_where_they_say_so() {
+        let name = "^[a-z0-9-]+$";
+        assert!(matches(name, "prod-1"));
+        for text in ["", "Prod", "a b", "a\n", "ä"] {
+            assert!(!matches(name, text), "{text:?}");
+        }
+        assert!(!matches("(", "("));
+    }
+
+    #[test]
+    fn endpoints_have_a_port() {
+        for text in ["grafana.svc:80", "10.0.0.1:1", "[::1]:65535"] {
+            assert!(is_endpoint(text), "{text}");
+        }
+        for text in [
+            "",
+            "grafana",
+            ":80",
+            "a:",
+            "a:70000",
+            "u@a:80",
+            "http://a:80",
+        ] {
+            assert!(!is_endpoint(text), "{text}");
+        }
+    }
+}
