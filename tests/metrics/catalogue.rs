@@ -2,8 +2,8 @@
 
 use crate::common::{face, root, temp_dir};
 use pipeops_tunnel::{
-    agent::Agent,
-    gateway::Gateway,
+    agent::{Agent, config::AgentConfig},
+    gateway::{Gateway, config::GatewayConfig},
     metrics::{Entry, LabelEntry, Registry},
 };
 use serde_json::{Value, json};
@@ -15,7 +15,7 @@ fn configured<C: serde::de::DeserializeOwned>(mut config: Value) -> C {
 }
 
 fn agent() -> Agent {
-    let config = configured(json!({
+    let config: AgentConfig = configured(json!({
         "pipeops": {"api_url": "https://localhost:1", "token": "none"},
         "kubernetes": {"enabled": false},
     }));
@@ -23,7 +23,7 @@ fn agent() -> Agent {
 }
 
 fn gateway() -> Gateway {
-    let config = configured(json!({
+    let config: GatewayConfig = configured(json!({
         "listen": "127.0.0.1:0", "state_dir": temp_dir("catalogue"), "tls": {"self_signed": true},
     }));
     Gateway::start(config).unwrap()
