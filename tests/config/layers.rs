@@ -267,3 +267,19 @@ fn ways_take_each_others_place() {
     assert!(flag.config.pipeops.token.is_none());
     assert_eq!(flag.origin(&Path::dotted("pipeops.token")), Origin::Default);
 }
+
+#[test]
+fn the_file_that_is_named_most_exactly_is_read() {
+    let (by_flag, by_variable) = (file("drain_timeout: 1s"), file("drain_timeout: 2s"));
+    let path = |file: &tempfile::NamedTempFile| file.path().to_str().unwrap().to_owned();
+    let (flag, variable) = (path(&by_flag), path(&by_variable));
+    let drain = |args: &[&str], variables: &[(&str, &str)]| {
+        let loaded = load::<AgentConfig>(args, variables).unwrap();
+        loaded.config.drain_timeout.to_string()
+    };
+    let variables = [("PIPEOPS_AGENT_CONFIG", variable.as_str())];
+    assert_eq!(drain(&["--config", &flag], &variables), "1s");
+    assert_eq!(drain(&[], &variables), "2s");
+    assert_eq!(drain(&[], &[("PIPEOPS_AGENT_CONFIG", "")]), "30s");
+    assert_eq!(drain(&["validate", "--config", &flag], &[]), "1s");
+}
