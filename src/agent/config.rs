@@ -85,7 +85,7 @@ impl Default for ClusterConfig {
 #[serde(deny_unknown_fields, default)]
 pub struct PlatformConfig {
     /// URL of the gateway, `https://host[:port]`.
-    #[schemars(regex(pattern = r"^https://[^/?# ]+/?$"), extend("examples" = ["https://pipeops.example.com"]))]
+    #[schemars(regex(pattern = r"^https://[^/]+/?$"), extend("format" = "https-url"))]
     pub api_url: Option<String>,
     /// The agent token.
     pub token: Option<Secret>,

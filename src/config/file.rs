@@ -282,10 +282,13 @@ fn guess(line: &str, start: usize, schema: &Schema) -> Vec<Range<usize>> {
         let name = word.trim_matches(quotes);
         let at = start + from;
         if secret.contains(name) {
-            masks.push(at + word.len() + 1..start + line.len());
+            let value = piece.len() + from;
+            let blank = line.get(value..).unwrap_or_default();
+            let blank = blank.len() - blank.trim_start().len();
+            masks.push(start + value + blank..start + line.len());
             break;
         }
-        let harmless = known.contains(name) || (name.is_empty() && word.len() < 3);
+        let harmless = known.contains(name) || (name.is_empty() && word.len() <= 3);
         if !harmless {
             masks.push(at..at + word.len());
         }

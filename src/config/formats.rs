@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use http::Uri;
 use http::uri::Authority;
 use regex_automata::nfa::thompson::pikevm::PikeVM;
 use regex_automata::util::syntax;
@@ -22,7 +23,7 @@ pub struct Format {
 }
 
 /// All of them.
-pub const FORMATS: [Format; 5] = [
+pub const FORMATS: [Format; 6] = [
     Format {
         name: "period",
         must: "must be a duration such as 30s, 15m, 12h or 90d",
@@ -42,6 +43,11 @@ pub const FORMATS: [Format; 5] = [
         name: "endpoint",
         must: "must be host:port",
         accepts: is_endpoint,
+    },
+    Format {
+        name: "https-url",
+        must: "must be a URL such as https://pipeops.example.com",
+        accepts: is_https_url,
     },
     Format {
         name: "log-filter",
@@ -68,6 +74,21 @@ fn is_endpoint(text: &str) -> bool {
     })
 }
 
+fn is_https_url(text: &str) -> bool {
+    let Ok(url) = text.parse::<Uri>() else {
+        return false;
+    };
+    let port_is_one = url.authority().is_some_and(|authority| {
+        let after_host = authority.as_str().strip_prefix(authority.host());
+        after_host == Some("") || authority.port_u16().is_some_and(|port| port != 0)
+    });
+    // What stands before the host would be a password, and nothing here reads a query.
+    url.scheme_str() == Some("https")
+        && port_is_one
+        && !text.contains(['@', '?', '#'])
+        && url.host().is_some_and(|host| !host.is_empty())
+}
+
 /// Whether a text matches a schema's pattern. By the engine that log filters have brought along
 /// already; the dialects agree on what patterns here are made of.
 pub(super) fn matches(pattern: &str, text: &str) -> bool {
@@ -90,6 +111,34 @@ mod tests {
             assert!(!matches(name, text), "{text:?}");
         }
         assert!(!matches("(", "("));
+    }
+
+    #[test]
+    fn urls_are_of_a_host() {
+        for text in [
+            "https://a",
+            "https://a.b:8443/",
+            "https://[::1]:1",
+            "https://10.0.0.1/x",
+        ] {
+            assert!(is_https_url(text), "{text}");
+        }
+        for text in [
+            "",
+            "a",
+            "http://a",
+            "https://",
+            "https://:1",
+            "https://a:",
+            "https://a:b",
+            "https://a:99999",
+            "https://u:p@a",
+            "https://a?b",
+            "https://a b",
+            "ftp://a",
+        ] {
+            assert!(!is_https_url(text), "{text}");
+        }
     }
 
     #[test]

@@ -189,7 +189,7 @@ impl<T: Settings> Loaded<T> {
 
     pub(super) fn place(&self, violations: Vec<Violation>) -> Result<(), Problems> {
         let findings = violations.into_iter().map(|violation| {
-            let origin = self.origin(&violation.path);
+            let origin = self.blame(&violation.path);
             violation.at(origin)
         });
         Problems::of(findings.collect(), |finding| match &self.source {
@@ -198,16 +198,26 @@ impl<T: Settings> Loaded<T> {
         })
     }
 
-    /// Who set what is at a path; for what nobody did, who wrote the section that it is missing in.
+    /// Who set what is at a path.
     #[must_use]
     pub fn origin(&self, path: &Path) -> Origin {
+        let node = self.tree.get(path);
+        node.map_or(Origin::Default, |node| node.origin.clone())
+    }
+
+    /// Where a problem at a path is shown: where the value is, and else the section in the file that
+    /// it is missing in.
+    fn blame(&self, path: &Path) -> Origin {
+        let own = self.origin(path);
         let mut path = path.clone();
-        loop {
-            match self.tree.get(&path).map(|node| &node.origin) {
-                Some(origin) if *origin != Origin::Default => return origin.clone(),
-                _ if path.is_root() => return Origin::Default,
-                _ => path = path.parent(),
-            }
+        let mut nearest = own.clone();
+        while nearest == Origin::Default && !path.is_root() {
+            path = path.parent();
+            nearest = self.origin(&path);
+        }
+        match nearest.mark() {
+            Some(_) => nearest,
+            None => own,
         }
     }
 }

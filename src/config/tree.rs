@@ -130,7 +130,9 @@ impl Node {
         match (&mut self.value, value) {
             (Value::Map(base), Value::Map(over)) => {
                 // So that a problem with the map as a whole is shown where somebody wrote it.
-                self.origin = origin;
+                if self.origin.mark().is_none() {
+                    self.origin = origin;
+                }
                 for (key, entry) in over {
                     match base.get_mut(&key) {
                         Some(there) => {
@@ -260,7 +262,8 @@ impl Path {
     }
 
     /// The path one step up; the root's is the root.
-    pub(super) fn parent(&self) -> Self {
+    #[must_use]
+    pub fn parent(&self) -> Self {
         let mut steps = self.0.clone();
         steps.pop();
         Self(steps)

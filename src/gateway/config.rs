@@ -23,7 +23,7 @@ pub struct GatewayConfig {
     #[schemars(regex(pattern = r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$"), length(max = 253), extend("examples" = ["pipeops.example.com"]))]
     pub domain: String,
     /// How clients reach the platform API, for kubeconfigs; by default `https://{domain}`.
-    #[schemars(regex(pattern = r"^https://[^/?# ]+"), extend("examples" = ["https://pipeops.example.com"]))]
+    #[schemars(extend("format" = "https-url"))]
     pub public_url: Option<String>,
     /// Further host names (or addresses) of the platform API and of agents' connections.
     #[schemars(inner(regex(pattern = r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9:.-]+)$")))]

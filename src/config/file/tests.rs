@@ -63,8 +63,8 @@ fn what_is_not_known_to_be_harmless_is_hidden() {
 #[test]
 fn a_line_that_can_not_be_parsed_is_hidden_but_for_keys() {
     for (line, expected) in [
-        ("pipeops: {token: canary, ]", "pipeops: {token:***"),
-        ("token: \"canary", "token:***"),
+        ("pipeops: {token: canary, ]", "pipeops: {token: ***"),
+        ("token: \"canary", "token: ***"),
         ("  - name: \"canary", "  - name: ***"),
         ("can-ary, canary", "***, ***"),
         ("name: name: canary", "name: name: ***"),

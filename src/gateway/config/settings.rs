@@ -1,6 +1,5 @@
 //! Where the gateway's configuration comes from, and what in it no single value shows.
 
-use http::Uri;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
@@ -89,10 +88,6 @@ impl Settings for GatewayConfig {
         let mut found = Vec::new();
         self.check_certificate(&mut found);
         self.admin.violations(&mut found);
-        if let Some(Err(error)) = self.public_url.as_ref().map(|url| url.parse::<Uri>()) {
-            let path = Path::dotted("public_url");
-            found.push(Violation::new(path, format!("must be a URL: {error}")));
-        }
         found.extend(self.drain_timeout.check_most(Path::dotted("drain_timeout")));
         found
     }
