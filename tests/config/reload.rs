@@ -244,7 +244,7 @@ async fn what_needs_a_restart_is_named() {
         "30s"
     );
     assert_eq!(
-        agent.running.told("configuration changed", "new"),
+        agent.running.told("restart to apply: admin.token", "new"),
         "***REDACTED***"
     );
     assert!(!agent.running.process.output().contains("canary"));
