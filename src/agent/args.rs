@@ -75,16 +75,17 @@ impl AgentArgs {
     /// What clap parses.
     #[must_use]
     pub fn command() -> Clap {
-        let command = Clap::new(AgentConfig::PROGRAM)
+        let command = flags::add::<AgentConfig>(Clap::new(AgentConfig::PROGRAM));
+        // What the enum of commands says of itself is not what the program is.
+        Command::augment_subcommands(command)
+            .subcommand_required(false)
+            .arg_required_else_help(false)
             .version(VERSION)
             .about(ABOUT)
             .long_about(format!("{ABOUT}\n\n{MORE}"))
             .after_help(EXAMPLES)
             .max_term_width(110)
-            .disable_help_subcommand(true);
-        Command::augment_subcommands(flags::add::<AgentConfig>(command))
-            .subcommand_required(false)
-            .arg_required_else_help(false)
+            .disable_help_subcommand(true)
     }
 
     /// Reads the command line and the environment; ends the process where clap does.

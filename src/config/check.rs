@@ -1,6 +1,6 @@
 //! Holds a tree of values against a schema, and tells everything that is wrong with it.
 //!
-//! Knows exactly the keywords that [`super::schema`] makes. The reasons quote no value.
+//! Knows exactly the keywords that [`super::schema()`] makes. The reasons quote no value.
 
 use std::collections::BTreeMap;
 

@@ -27,6 +27,9 @@ use super::variables::at;
 /// How often the file is looked at.
 const LOOK: Duration = Duration::from_secs(2);
 
+/// Characters of a value that has changed which the log shows.
+const MOST_SHOWN: usize = 200;
+
 /// Keeps a configuration up to date.
 #[derive(Debug)]
 pub struct Reloader<T> {
@@ -188,12 +191,17 @@ fn compare(old: &Node, new: &Node, path: &Path, changes: &mut Vec<Change>) {
 }
 
 fn shown(node: &Node, secret: bool) -> String {
-    match &node.value {
+    let mut text = match &node.value {
         Value::Null => "none".to_owned(),
         _ if secret => REDACTED.to_owned(),
         Value::Text(text) => text.clone(),
         Value::Bool(_) | Value::Number(_) | Value::List(_) | Value::Map(_) => {
             node.to_json().to_string()
         }
+    };
+    if let Some((end, _)) = text.char_indices().nth(MOST_SHOWN) {
+        text.truncate(end);
+        text.push('…');
     }
+    text
 }

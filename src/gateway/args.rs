@@ -83,17 +83,18 @@ impl GatewayArgs {
     /// What clap parses.
     #[must_use]
     pub fn command() -> Clap {
-        let command = Clap::new(GatewayConfig::PROGRAM)
+        let command = flags::add::<GatewayConfig>(Clap::new(GatewayConfig::PROGRAM));
+        // What the enum of commands says of itself is not what the program is.
+        Command::augment_subcommands(command)
+            .subcommand_required(false)
+            .arg_required_else_help(false)
             .version(VERSION)
             .about(ABOUT)
             .long_about(format!("{ABOUT}\n\nWithout a command it runs the gateway."))
             .after_help(EXAMPLES)
             .max_term_width(110)
             .disable_help_subcommand(true)
-            .subcommand_help_heading("Commands");
-        Command::augment_subcommands(flags::add::<GatewayConfig>(command))
-            .subcommand_required(false)
-            .arg_required_else_help(false)
+            .subcommand_help_heading("Commands")
     }
 
     /// Reads the command line and the environment; ends the process where clap does.

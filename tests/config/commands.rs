@@ -245,6 +245,7 @@ fn the_help_names_what_sets_a_flag() {
         ),
     ] {
         let (code, out, _) = run(program, &["--help"], &[]);
+        assert!(out.starts_with("The "), "{out}");
         let out = out.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(
             code == Some(0) && out.contains(line) && out.contains("--metrics-listen"),

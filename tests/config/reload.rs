@@ -176,11 +176,15 @@ async fn a_request_under_way_keeps_its_target() {
     client.send(agent.request("demo")).await;
     let mut target = targets.next().await;
     target.head().await;
+    // Once the other service is there, the first has gone.
+    let other = Origin::mirror().await;
+    let forwards = json!([forward("other", &other)]);
     agent
         .running
-        .put(|yaml| yaml["tunnel"]["forwards"] = json!([]));
+        .put(|yaml| yaml["tunnel"]["forwards"] = forwards);
     agent.running.hang_up();
-    agent.ask_until("demo", 404).await;
+    agent.ask_until("other", 200).await;
+    assert_eq!(agent.ask("demo").await.status(), 404);
     target.send(response("200 OK", "", b"late")).await;
     let head = client.head().await;
     assert_eq!(head.status(), 200);

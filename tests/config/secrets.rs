@@ -109,12 +109,19 @@ fn never_shown<T: Program>() {
     ];
     let place = prop::sample::select(secrets);
     let mut runner = TestRunner::new(Config {
-        cases: 64,
+        cases: 200,
         failure_persistence: None,
         ..Config::default()
     });
-    let strategy = (place, wrapped, any::<bool>(), any::<bool>(), 0..40_usize);
-    let done = runner.run(&strategy, |(path, value, mistyped, broken, cut)| {
+    let strategy = (
+        place,
+        wrapped,
+        any::<bool>(),
+        any::<bool>(),
+        any::<bool>(),
+        0..40_usize,
+    );
+    let done = runner.run(&strategy, |(path, value, mistyped, broken, lines, cut)| {
         let mut tree = json!({"log": {"level": 5}});
         let path = if mistyped { format!("{path}s") } else { path };
         // The keys of a value with a wrong type are shown in a path; what must not be is what they hold.
@@ -124,9 +131,13 @@ fn never_shown<T: Program>() {
             value
         };
         set(&mut tree, &path, &value);
-        let mut text = tree.to_string();
+        let mut text = match lines {
+            true => format!("{tree:#}"),
+            false => tree.to_string(),
+        };
         if broken {
-            text.truncate(text.len().saturating_sub(cut));
+            let kept = text.chars().count().saturating_sub(cut);
+            text = text.chars().take(kept).collect();
             text.push_str(" ]{\n");
         }
         let said = said::<T>(&text);
