@@ -6,13 +6,14 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use governor::RateLimiter;
 use governor::clock::Clock;
 use governor::middleware::StateInformationMiddleware;
 use governor::nanos::Nanos;
 use governor::state::StateStore;
-use governor::{Quota, RateLimiter};
 use lru::LruCache;
-use tokio::time::Instant;
+
+use crate::http::pace::{TokioClock, per_minute};
 
 /// How often, and how many at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,9 +49,9 @@ impl<K: Hash + Eq + Clone> Limiter<K> {
     /// A limiter that remembers `capacity` keys, and forgets the one that was not seen longest.
     #[must_use]
     pub fn new(rate: Rate, capacity: NonZeroUsize) -> Self {
-        let quota = Quota::per_minute(rate.per_minute).allow_burst(rate.burst);
+        let quota = per_minute(rate.per_minute, rate.burst);
         let keys = Keys(Arc::new(Mutex::new(LruCache::sparse(capacity))));
-        let clock = TokioClock(Instant::now());
+        let clock = TokioClock::default();
         Self {
             rate,
             inner: RateLimiter::new(quota, keys.clone(), clock),
@@ -113,23 +114,11 @@ impl<K: Hash + Eq + Clone> StateStore for Keys<K> {
     }
 }
 
-/// Time since some moment, as tokio has it, so that a test can stop it.
-#[derive(Debug, Clone)]
-struct TokioClock(Instant);
-
-impl Clock for TokioClock {
-    type Instant = Duration;
-
-    fn now(&self) -> Duration {
-        self.0.elapsed()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
     use tokio::runtime::Builder;
-    use tokio::time::advance;
+    use tokio::time::{Instant, advance};
 
     use super::*;
 
