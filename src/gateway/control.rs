@@ -87,6 +87,8 @@ pub(super) struct Channel {
     sent: u64,
     pings: Pings,
     draining: bool,
+    /// Why the agent last opened no carrier: it is asked again and again, and says the same.
+    carrier_failed: Option<String>,
 }
 
 /// Why a channel ended, for the log.
@@ -95,6 +97,18 @@ pub(super) type Reason = &'static str;
 const WRITE_FAILED: Reason = "write failed";
 
 impl Channel {
+    fn on_carrier_failed(&mut self, reason: String) {
+        if self.carrier_failed.as_ref() == Some(&reason) {
+            return;
+        }
+        tracing::warn!(
+            cluster = self.key.cluster,
+            reason,
+            "the agent could not open a carrier"
+        );
+        self.carrier_failed = Some(reason);
+    }
+
     /// The channel of a connection that switches; `None` where it does not.
     pub(super) async fn open(
         worker: &Rc<Worker>,
@@ -115,6 +129,7 @@ impl Channel {
             sent: 0,
             pings: Pings::default(),
             draining: false,
+            carrier_failed: None,
         })
     }
 
@@ -277,13 +292,7 @@ impl Channel {
                     .broadcast(|| Mail::AgentDraining(self.key.clone()))
                     .await;
             }
-            Message::CarrierFailed(failed) => {
-                tracing::warn!(
-                    cluster = self.key.cluster,
-                    reason = failed.reason,
-                    "the agent could not open a carrier"
-                );
-            }
+            Message::CarrierFailed(failed) => self.on_carrier_failed(failed.reason),
             Message::Error(report) => {
                 tracing::warn!(
                     cluster = self.key.cluster,
