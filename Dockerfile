@@ -30,12 +30,14 @@ USER 65532:65532
 FROM runtime AS agent
 COPY --from=build-agent /out/pipeops-agent /usr/local/bin/
 COPY --from=build-agent /out/man /usr/local/share/man/man1
+EXPOSE 8080 9091
 ENTRYPOINT ["/usr/local/bin/pipeops-agent"]
 
-# Keeps its store below /var/lib/pipeops: mount a volume there that 65532 may write.
+# Keeps its store below /var/lib/pipeops-gateway: mount a volume there that 65532 may write.
 FROM runtime AS gateway
-COPY --from=build-gateway --chown=65532:65532 /out/state /var/lib/pipeops
+COPY --from=build-gateway --chown=65532:65532 /out/state /var/lib/pipeops-gateway
 COPY --from=build-gateway /out/pipeops-gateway /usr/local/bin/
 COPY --from=build-gateway /out/man /usr/local/share/man/man1
-VOLUME /var/lib/pipeops
+EXPOSE 8443 8081 9092
+VOLUME /var/lib/pipeops-gateway
 ENTRYPOINT ["/usr/local/bin/pipeops-gateway"]
