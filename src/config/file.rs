@@ -221,8 +221,8 @@ impl Shown {
     }
 }
 
-/// Marks every value that is not known to be for showing: secrets, and what stands at keys that
-/// are not known, or where no single value belongs.
+/// Marks every value that is not known to be for showing: secrets, what stands at keys that are not
+/// known, or where no single value belongs, and URLs with a name or password in them.
 fn mask(schema: Option<&Schema>, node: &Node, masks: &mut Vec<Range<usize>>) {
     let schema = schema.filter(|schema| !is_secret(schema));
     match &node.value {
@@ -246,7 +246,7 @@ fn mask(schema: Option<&Schema>, node: &Node, masks: &mut Vec<Range<usize>>) {
                     && schema.get("items").is_none()
                     && !schema["additionalProperties"].is_object()
             };
-            if schema.filter(is_value).is_none() {
+            if schema.filter(is_value).is_none() || holds_userinfo(&node.value) {
                 masks.extend(node.anchored.iter().map(|mark| mark.bytes.clone()));
                 if let Origin::File(mark) = &node.origin {
                     masks.push(mark.bytes.clone());
@@ -254,6 +254,17 @@ fn mask(schema: Option<&Schema>, node: &Node, masks: &mut Vec<Range<usize>>) {
             }
         }
     }
+}
+
+/// Whether a URL has a user name or password (RFC 3986, section 3.2.1), which no key takes.
+fn holds_userinfo(value: &Value) -> bool {
+    let Value::Text(text) = value else {
+        return false;
+    };
+    text.split_once("//").is_some_and(|(_, rest)| {
+        let authority = rest.split(['/', '?', '#']).next();
+        authority.is_some_and(|authority| authority.contains('@'))
+    })
 }
 
 /// The same bytes as ranges in their order, none of which overlap.

@@ -41,6 +41,12 @@ fn what_is_not_known_to_be_harmless_is_hidden() {
     for (text, line, expected) in [
         ("name: shown # why", 1, "name: shown # why"),
         ("token: canary", 1, "token: ***"),
+        ("name: https://u:canary@host/x", 1, "name: ***"),
+        (
+            "name: https://host/a@b # x",
+            1,
+            "name: https://host/a@b # x",
+        ),
         ("token: 'can''ary' # x", 1, "token: *** # x"),
         (
             "{name: a, token: canary, tokn: canary}",

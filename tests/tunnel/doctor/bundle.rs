@@ -16,11 +16,10 @@ use std::{
 };
 
 /// What must be nowhere.
-const CANARIES: [&str; 9] = [
+const CANARIES: [&str; 8] = [
     "canary-admin-token",
     "canary-basic",
     "canary-proxy",
-    "canary-url",
     "canary-kube-token",
     "canary-kube-password",
     "Y2FuYXJ5LWtleQ==",
@@ -88,12 +87,10 @@ fn leaky(dir: &Path, local: &Origin) -> AgentConfig {
     let forward =
         json!({"name": "f", "local_addr": "127.0.0.1:1", "authorization_file": authorization});
     let kubeconfig = kubeconfig(dir);
-    let port = shared_gateway().addr.port();
     agent(shared_gateway(), &Cluster::new(), &[forward]).edit(|yaml| {
         yaml["admin"] = json!({"listen": local.addr.to_string(), "token": "canary-admin-token"});
         yaml["monitoring"] = json!({"enabled": true, "prometheus": {"enabled": true, "listen": local.addr.to_string()}});
         yaml["kubernetes"] = json!({"enabled": true, "kubeconfig": kubeconfig});
-        yaml["pipeops"]["api_url"] = format!("https://user:canary-url@localhost:{port}").into();
     })
 }
 
@@ -152,6 +149,23 @@ async fn it_holds_what_a_ticket_needs_and_no_secret() {
         for canary in CANARIES.into_iter().chain([token.trim()]) {
             assert!(!text.contains(canary), "{canary} is in {name}: {text}");
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_it_can_not_use_it_does_not_tell() {
+    let dir = temp_dir("bundle");
+    let config = agent(shared_gateway(), &Cluster::new(), &[]).edit(|yaml| {
+        yaml["pipeops"]["api_url"] = "https://user:canary-url@localhost:1".into();
+    });
+    let bundle = dir.join("refused.zip");
+    let out = run(&config, &bundle).await;
+    assert_eq!(out.status.code(), Some(1));
+    let shown = String::from_utf8([out.stdout, out.stderr].concat()).unwrap();
+    assert!(shown.contains("pipeops.api_url: must be a URL"), "{shown}");
+    let bundled = entries(&bundle).into_iter().map(|(_, text)| text);
+    for text in bundled.chain([shown]) {
+        assert!(!text.contains("canary"), "{text}");
     }
 }
 
