@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use http::HeaderMap;
@@ -32,30 +32,23 @@ pub(super) enum Caller {
 
 /// The door of `/info` and `/config`.
 pub(super) struct Access {
-    token: Option<Cell<Hash>>,
-    file: Option<PathBuf>,
+    token: Cell<Option<Hash>>,
 }
 
 impl Access {
     /// As configured; reads the token's file.
     pub(super) fn new(config: &AdminConfig) -> io::Result<Self> {
-        let token = match (&config.token, &config.token_file) {
-            (Some(token), _) => Some(hash(token.expose().trim())),
-            (None, Some(file)) => Some(token_in(&std::fs::read(file)?)?),
-            (None, None) => None,
-        };
+        let content = file(config).map(std::fs::read).transpose()?;
+        let token = token(config, content)?;
         Ok(Self {
-            token: token.map(Cell::new),
-            file: config.token_file.clone(),
+            token: Cell::new(token),
         })
     }
 
     /// Who sent this head from this address.
     pub(super) fn caller(&self, headers: &HeaderMap, peer: IpAddr) -> Caller {
-        match (&self.token, bearer(headers)) {
-            (Some(token), Some(sent)) if bool::from(token.get().ct_eq(&hash(sent))) => {
-                Caller::Token
-            }
+        match (self.token.get(), bearer(headers)) {
+            (Some(token), Some(sent)) if bool::from(token.ct_eq(&hash(sent))) => Caller::Token,
             _ => Caller::Address(machine(peer)),
         }
     }
@@ -64,7 +57,7 @@ impl Access {
     pub(super) fn check(&self, caller: Caller) -> Result<(), ApiError> {
         match caller {
             Caller::Token => Ok(()),
-            Caller::Address(_) if self.token.is_some() => Err(ApiError::new(
+            Caller::Address(_) if self.token.get().is_some() => Err(ApiError::new(
                 ErrorCode::Unauthorized,
                 "this wants the token of admin.token or admin.token_file as `Authorization: Bearer`",
             )),
@@ -76,25 +69,22 @@ impl Access {
         }
     }
 
-    /// Takes a new token from the file whenever it changes.
-    pub(super) async fn follow(&self) {
-        let (Some(token), Some(file)) = (&self.token, &self.file) else {
-            return;
-        };
+    /// Takes a new token whenever the configuration in force, or the file that it names, has one.
+    pub(super) async fn follow(&self, config: impl Fn() -> AdminConfig) {
         let mut told = String::new();
         let mut ticks = interval(LOOK);
         loop {
             ticks.tick().await;
-            match read(file).await {
-                Ok(new) if new == token.get() => {}
+            match read(&config()).await {
+                Ok(new) if new == self.token.get() => {}
                 Ok(new) => {
-                    token.set(new);
-                    tracing::info!(file = %file.display(), "the admin token was replaced");
+                    self.token.set(new);
+                    tracing::info!("the admin token was replaced");
                 }
                 Err(error) if told == error.to_string() => continue,
                 Err(error) => {
                     told = error.to_string();
-                    tracing::warn!(%error, file = %file.display(), "can not read the admin token; the last one still holds");
+                    tracing::warn!(%error, "can not read admin.token_file; the last token still holds");
                     continue;
                 }
             }
@@ -103,8 +93,27 @@ impl Access {
     }
 }
 
-async fn read(file: &Path) -> io::Result<Hash> {
-    token_in(&tokio::fs::read(file).await?)
+async fn read(config: &AdminConfig) -> io::Result<Option<Hash>> {
+    let content = match file(config) {
+        Some(file) => Some(tokio::fs::read(file).await?),
+        None => None,
+    };
+    token(config, content)
+}
+
+/// The file that holds the token.
+fn file(config: &AdminConfig) -> Option<&Path> {
+    let file = config.token_file.as_deref();
+    file.filter(|_| config.token.is_none())
+}
+
+/// The token, given what is in its file.
+fn token(config: &AdminConfig, content: Option<Vec<u8>>) -> io::Result<Option<Hash>> {
+    match (&config.token, content) {
+        (Some(token), _) => Ok(Some(hash(token.expose().trim()))),
+        (None, Some(content)) => token_in(&content).map(Some),
+        (None, None) => Ok(None),
+    }
 }
 
 fn token_in(bytes: &[u8]) -> io::Result<Hash> {
@@ -268,7 +277,28 @@ mod tests {
             assert!(is("two"), "a file that is gone takes no token away");
         };
         tokio::select! {
-            () = access.follow() => panic!("it ended"),
+            () = access.follow(|| config.clone()) => panic!("it ended"),
+            () = check => {}
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_configuration_that_changes_is_followed() {
+        let config = std::cell::RefCell::new(AdminConfig::at(0));
+        let access = Access::new(&config.borrow()).unwrap();
+        let near = Ipv4Addr::LOCALHOST.into();
+        let may = |sent: &str| access.check(access.caller(&with(sent), near)).is_ok();
+        let check = async {
+            assert!(may(""));
+            config.borrow_mut().token = Some(Secret::new("one"));
+            tokio::time::sleep(2 * LOOK).await;
+            assert!(may("Bearer one") && !may(""));
+            config.borrow_mut().token = None;
+            tokio::time::sleep(2 * LOOK).await;
+            assert!(may(""));
+        };
+        tokio::select! {
+            () = access.follow(|| config.borrow().clone()) => panic!("it ended"),
             () = check => {}
         }
     }

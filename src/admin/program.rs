@@ -6,6 +6,8 @@ use jiff::Timestamp;
 use prometheus::proto::MetricFamily;
 use serde_json::Value;
 
+use super::AdminConfig;
+
 /// The agent or the gateway, as its admin server sees it. Called on the admin thread, which must
 /// not wait for anybody: every answer is at hand.
 pub trait Program: Send + Sync + 'static {
@@ -26,6 +28,9 @@ pub trait Program: Send + Sync + 'static {
     /// # Errors
     /// What can not be written as JSON.
     fn config(&self) -> serde_json::Result<Vec<u8>>;
+
+    /// The `admin` section in force, whose token may change.
+    fn admin(&self) -> AdminConfig;
 
     /// Everything at `/metrics`.
     fn metrics(&self) -> Vec<MetricFamily>;

@@ -153,7 +153,7 @@ impl Router {
 
     /// Keeps what the answers go by up to date.
     pub(super) async fn follow(&self) {
-        self.access.follow().await;
+        self.access.follow(|| self.program.admin()).await;
     }
 
     /// The answer to a request's head, for GET and HEAD alike.

@@ -11,7 +11,7 @@ use super::cluster_check::ClusterCheck;
 use super::config::AgentConfig;
 use super::metrics::Metrics;
 use super::status::{Connection, Status};
-use crate::admin::{Build, Check, Component, Failing, Program, seconds};
+use crate::admin::{AdminConfig, Build, Check, Component, Failing, Program, seconds};
 use crate::config::Live;
 
 /// What there is to say of a running agent.
@@ -121,6 +121,10 @@ impl Program for Face {
 
     fn config(&self) -> serde_json::Result<Vec<u8>> {
         serde_json::to_vec(&*self.config.get())
+    }
+
+    fn admin(&self) -> AdminConfig {
+        self.config.get().admin.clone()
     }
 
     fn metrics(&self) -> Vec<MetricFamily> {

@@ -14,7 +14,7 @@ use super::config::GatewayConfig;
 use super::directory::Directory;
 use super::shared::Shared;
 use super::tls::Certificate;
-use crate::admin::{Build, Check, Component, Failing, Program, seconds};
+use crate::admin::{AdminConfig, Build, Check, Component, Failing, Program, seconds};
 use crate::config::Live;
 
 /// How often the store is read to see whether it can be.
@@ -129,6 +129,10 @@ impl Program for Face {
 
     fn config(&self) -> serde_json::Result<Vec<u8>> {
         serde_json::to_vec(&*self.config.get())
+    }
+
+    fn admin(&self) -> AdminConfig {
+        self.config.get().admin.clone()
     }
 
     fn metrics(&self) -> Vec<MetricFamily> {

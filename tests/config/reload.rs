@@ -248,7 +248,7 @@ async fn what_needs_a_restart_is_named() {
         "30s"
     );
     assert_eq!(
-        agent.running.told("restart to apply: admin.token", "new"),
+        agent.running.told("configuration changed", "new"),
         "***REDACTED***"
     );
     assert!(!agent.running.process.output().contains("canary"));

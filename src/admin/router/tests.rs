@@ -37,6 +37,10 @@ impl Program for Fake {
         serde_json::to_vec(&json!({"token": Secret::new("canary")}))
     }
 
+    fn admin(&self) -> AdminConfig {
+        AdminConfig::at(0)
+    }
+
     fn metrics(&self) -> Vec<MetricFamily> {
         let gauge = prometheus::IntGauge::new("up", "Whether it runs").unwrap();
         gauge.set(1);

@@ -84,6 +84,8 @@ impl Settings for AgentConfig {
         "kubernetes.identity",
         "kubernetes.read_only",
         "kubernetes.response_timeout",
+        "admin.token",
+        "admin.token_file",
         "drain_timeout",
         "log.level",
     ];

@@ -78,7 +78,12 @@ impl Settings for GatewayConfig {
         ),
     ];
     const ALTERNATIVES: &'static [Ways] = &[CERTIFICATE, ADMIN_TOKEN];
-    const LIVE: &'static [&'static str] = &["drain_timeout", "log.level"];
+    const LIVE: &'static [&'static str] = &[
+        "admin.token",
+        "admin.token_file",
+        "drain_timeout",
+        "log.level",
+    ];
 
     fn log(&self) -> &LogConfig {
         &self.log
