@@ -18,6 +18,6 @@ pub use config::{AdminConfig, MonitoringConfig, PrometheusConfig};
 use metrics::metrics_response;
 pub use probes::seconds;
 pub use program::{Check, Component, Failing, Program};
-pub use router::Build;
+pub use router::{Build, Features};
 pub use server::{AdminAddresses, AdminError, AdminServer};
 pub use watchdog::{Beat, Watchdog};

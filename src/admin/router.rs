@@ -91,6 +91,17 @@ impl Build {
     };
 }
 
+/// What a program does, in the words of `/info`.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Features {
+    /// Whether it measures.
+    pub monitoring: bool,
+    /// Whether it takes requests through the tunnel.
+    pub tunneling: bool,
+    /// Whether it scales what runs in the cluster.
+    pub auto_scaling: bool,
+}
+
 /// Answers for one program.
 pub(super) struct Router {
     program: Arc<dyn Program>,

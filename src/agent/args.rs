@@ -1,13 +1,12 @@
 //! The agent's command line: what clap parses, and what it makes of it.
 
-use clap::{ArgMatches, Command as Clap, FromArgMatches, Subcommand};
+use clap::{Command as Clap, Subcommand};
 
 use super::config::AgentConfig;
 use super::doctor::DoctorArgs;
 use super::run::AgentError;
-use crate::build_info::VERSION;
 use crate::config::cli::ConfigCommand;
-use crate::config::{Inputs, Settings, flags};
+use crate::config::{Inputs, flags};
 use crate::process::Failure;
 
 const EXAMPLES: &str = "\
@@ -75,35 +74,19 @@ impl AgentArgs {
     /// What clap parses.
     #[must_use]
     pub fn command() -> Clap {
-        let command = flags::add::<AgentConfig>(Clap::new(AgentConfig::PROGRAM));
-        // What the enum of commands says of itself is not what the program is.
-        Command::augment_subcommands(command)
-            .subcommand_required(false)
-            .arg_required_else_help(false)
-            .version(VERSION)
-            .about(ABOUT)
-            .long_about(format!("{ABOUT}\n\n{MORE}"))
-            .after_help(EXAMPLES)
-            .max_term_width(110)
-            .disable_help_subcommand(true)
+        let about = flags::About {
+            line: ABOUT,
+            more: MORE,
+            examples: EXAMPLES,
+        };
+        flags::command::<AgentConfig, Command>(about)
     }
 
     /// Reads the command line and the environment; ends the process where clap does.
     #[must_use]
     pub fn from_process() -> Self {
-        let matches = Self::command().get_matches();
-        Self::read(&matches).unwrap_or_else(|error| error.exit())
-    }
-
-    fn read(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let command = matches.subcommand().is_some();
-        let command = command
-            .then(|| Command::from_arg_matches(matches))
-            .transpose()?;
-        Ok(Self {
-            inputs: Inputs::new::<AgentConfig>(matches, std::env::vars_os()),
-            command,
-        })
+        let (inputs, command) = flags::from_process::<AgentConfig, Command>(Self::command());
+        Self { inputs, command }
     }
 }
 

@@ -11,7 +11,7 @@ use super::cluster_check::ClusterCheck;
 use super::config::AgentConfig;
 use super::metrics::Metrics;
 use super::status::{Connection, Status};
-use crate::admin::{AdminConfig, Build, Check, Component, Failing, Program, seconds};
+use crate::admin::{AdminConfig, Build, Check, Component, Failing, Features, Program, seconds};
 use crate::config::Live;
 
 /// What there is to say of a running agent.
@@ -31,13 +31,6 @@ struct Info<'a> {
     cluster_id: Option<&'a str>,
     kubernetes_version: Option<String>,
     features: Features,
-}
-
-#[derive(Serialize)]
-struct Features {
-    monitoring: bool,
-    tunneling: bool,
-    auto_scaling: bool,
 }
 
 impl Face {

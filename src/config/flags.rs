@@ -3,19 +3,56 @@
 use std::path::PathBuf;
 
 use clap::builder::ArgAction;
-use clap::{Arg, ArgMatches, Command, ValueHint, value_parser};
+use clap::{Arg, ArgMatches, Command, Subcommand, ValueHint, value_parser};
 use serde_json::Value as Schema;
 
+use super::layers::Inputs;
 use super::schema::schema;
 use super::settings::{Flag, Named, Settings};
 use super::tree::Path;
 use super::variables::at;
+use crate::build_info::VERSION;
 
 const CONFIG: &str = "config";
 
-/// Adds a program's flags to its command.
+/// What a program's help says of it.
+#[derive(Debug, Clone, Copy)]
+pub struct About {
+    /// What it is, in a line.
+    pub line: &'static str,
+    /// What else there is to know before the flags.
+    pub more: &'static str,
+    /// What follows them: examples, signals, exit codes.
+    pub examples: &'static str,
+}
+
+/// A program's command line: its flags, and the commands `C` beside running it.
 #[must_use]
-pub fn add<T: Settings>(command: Command) -> Command {
+pub fn command<T: Settings, C: Subcommand>(about: About) -> Command {
+    // What the enum of commands says of itself is not what the program is.
+    C::augment_subcommands(add::<T>(Command::new(T::PROGRAM)))
+        .subcommand_required(false)
+        .arg_required_else_help(false)
+        .version(VERSION)
+        .about(about.line)
+        .long_about(format!("{}\n\n{}", about.line, about.more))
+        .after_help(about.examples)
+        .max_term_width(110)
+        .disable_help_subcommand(true)
+}
+
+/// Reads the process's command line and environment; ends the process where clap does.
+#[must_use]
+pub fn from_process<T: Settings, C: Subcommand>(command: Command) -> (Inputs, Option<C>) {
+    let matches = command.get_matches();
+    let chosen = matches
+        .subcommand_name()
+        .map(|_| C::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()));
+    (Inputs::new::<T>(&matches, std::env::vars_os()), chosen)
+}
+
+/// Adds a program's flags to its command.
+fn add<T: Settings>(command: Command) -> Command {
     let files = T::FILES.join(" or ");
     let config = Arg::new(CONFIG)
         .long(CONFIG)

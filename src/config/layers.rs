@@ -32,7 +32,7 @@ impl fmt::Debug for Inputs {
 }
 
 impl Inputs {
-    /// From a command line whose flags are those of [`flags::add`], and an environment.
+    /// From a command line whose flags are those of [`flags::command`], and an environment.
     #[must_use]
     pub fn new<T: Settings>(
         matches: &ArgMatches,

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgMatches, Command as Clap, FromArgMatches, Subcommand};
+use clap::{Command as Clap, Subcommand};
 
 use super::cli::kubeconfig::{KubeconfigArgs, PublicAddress};
 use super::cli::token::TokenCommand;
@@ -10,11 +10,8 @@ use super::cli::{CliError, Output};
 use super::config::GatewayConfig;
 use super::operator::{Operator, OperatorError};
 use super::run::GatewayError;
-use crate::build_info::VERSION;
 use crate::config::cli::ConfigCommand;
-use crate::config::{
-    Inputs, Loaded, LogConfig, LogFormat, Origin, Path, Settings, flags, init_logging,
-};
+use crate::config::{Inputs, Loaded, LogConfig, LogFormat, Origin, Path, flags, init_logging};
 use crate::process::Failure;
 
 const COMMAND_LOG_LEVEL: &str = "warn";
@@ -83,36 +80,19 @@ impl GatewayArgs {
     /// What clap parses.
     #[must_use]
     pub fn command() -> Clap {
-        let command = flags::add::<GatewayConfig>(Clap::new(GatewayConfig::PROGRAM));
-        // What the enum of commands says of itself is not what the program is.
-        Command::augment_subcommands(command)
-            .subcommand_required(false)
-            .arg_required_else_help(false)
-            .version(VERSION)
-            .about(ABOUT)
-            .long_about(format!("{ABOUT}\n\nWithout a command it runs the gateway."))
-            .after_help(EXAMPLES)
-            .max_term_width(110)
-            .disable_help_subcommand(true)
-            .subcommand_help_heading("Commands")
+        let about = flags::About {
+            line: ABOUT,
+            more: "Without a command it runs the gateway.",
+            examples: EXAMPLES,
+        };
+        flags::command::<GatewayConfig, Command>(about).subcommand_help_heading("Commands")
     }
 
     /// Reads the command line and the environment; ends the process where clap does.
     #[must_use]
     pub fn from_process() -> Self {
-        let matches = Self::command().get_matches();
-        Self::read(&matches).unwrap_or_else(|error| error.exit())
-    }
-
-    fn read(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let command = matches.subcommand().is_some();
-        let command = command
-            .then(|| Command::from_arg_matches(matches))
-            .transpose()?;
-        Ok(Self {
-            inputs: Inputs::new::<GatewayConfig>(matches, std::env::vars_os()),
-            command,
-        })
+        let (inputs, command) = flags::from_process::<GatewayConfig, Command>(Self::command());
+        Self { inputs, command }
     }
 }
 
@@ -194,6 +174,7 @@ impl From<CliError> for Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Settings;
     use crate::config::{Period, Problems};
 
     fn load(args: &[&str]) -> Result<Loaded<GatewayConfig>, Problems> {

@@ -14,7 +14,7 @@ use super::config::GatewayConfig;
 use super::directory::Directory;
 use super::shared::Shared;
 use super::tls::Certificate;
-use crate::admin::{AdminConfig, Build, Check, Component, Failing, Program, seconds};
+use crate::admin::{AdminConfig, Build, Check, Component, Failing, Features, Program, seconds};
 use crate::config::Live;
 
 /// How often the store is read to see whether it can be.
@@ -42,13 +42,6 @@ struct Info<'a> {
     agents_connected: i64,
     clusters: usize,
     features: Features,
-}
-
-#[derive(Serialize)]
-struct Features {
-    monitoring: bool,
-    tunneling: bool,
-    auto_scaling: bool,
 }
 
 impl Face {
