@@ -288,7 +288,7 @@ impl Exchange {
                 Ok(data) => {
                     queued += data.len();
                     self.request.sent.add(data.len());
-                    self.sender.queue_data(&data);
+                    self.sender.queue_data(data);
                 }
                 Err(frame) => {
                     let Ok(mut trailers) = BodyFrame::into_trailers(frame) else {

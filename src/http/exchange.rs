@@ -1,17 +1,19 @@
 //! The two ends of an exchange: frames over the halves of a stream.
 
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
 use std::task::{Context, Poll, ready};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use prometheus::Histogram;
 use tokio::time::Instant;
 
 use crate::metrics::Waiting;
 use crate::mux::{RecvHalf, SendHalf, Stream};
 use crate::wire::error::{ApiError, ErrorCode};
-use crate::wire::frame::{Decoder, Frame, FrameError, encode_data};
+use crate::wire::frame::{Decoder, FRAME_HEADER, Frame, FrameError, encode_data, put_data_header};
+use crate::wire::limits::MAX_DATA_FRAME;
 
 /// Why an exchange can not go on.
 #[derive(Debug, thiserror::Error)]
@@ -56,7 +58,7 @@ pub fn split(stream: Stream) -> (Sender, Receiver) {
         Sender {
             waiting: send.queue(),
             half: send,
-            pending: BytesMut::new(),
+            pending: Pending::default(),
         },
         Receiver {
             half: recv,
@@ -72,8 +74,66 @@ pub fn split(stream: Stream) -> (Sender, Receiver) {
 #[derive(Debug)]
 pub struct Sender {
     half: SendHalf,
-    pending: BytesMut,
+    pending: Pending,
     waiting: Waiting,
+}
+
+/// Body bytes below this are copied behind what is queued: a piece of their own costs more.
+const COPY_BELOW: usize = 4 * 1024;
+
+/// Frames that wait for a flush, in pieces: heads and small bodies are copied together, large
+/// bodies are handed on as they are.
+#[derive(Debug, Default)]
+struct Pending {
+    pieces: VecDeque<Bytes>,
+    tail: BytesMut,
+    length: usize,
+}
+
+impl Pending {
+    fn push(&mut self, frame: &Frame) -> Result<(), FrameError> {
+        let before = self.tail.len();
+        frame.encode(&mut self.tail)?;
+        self.length += self.tail.len() - before;
+        Ok(())
+    }
+
+    fn push_data(&mut self, mut data: Bytes) {
+        if data.len() < COPY_BELOW {
+            encode_data(&data, &mut self.tail);
+            self.length += if data.is_empty() {
+                0
+            } else {
+                FRAME_HEADER + data.len()
+            };
+            return;
+        }
+        while !data.is_empty() {
+            let piece = data.split_to(data.len().min(MAX_DATA_FRAME));
+            put_data_header(piece.len(), &mut self.tail);
+            self.length += FRAME_HEADER + piece.len();
+            self.pieces.push_back(self.tail.split().freeze());
+            self.pieces.push_back(piece);
+        }
+    }
+
+    fn poll_send(&mut self, half: &mut SendHalf, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            let Some(piece) = self.pieces.front_mut() else {
+                if self.tail.is_empty() {
+                    *self = Self::default();
+                    return Poll::Ready(Ok(()));
+                }
+                self.pieces.push_back(self.tail.split().freeze());
+                continue;
+            };
+            let before = piece.len();
+            let sent = half.poll_send(cx, piece);
+            self.length -= before - piece.len();
+            ready!(sent)?;
+            self.pieces.pop_front();
+        }
+    }
 }
 
 impl Sender {
@@ -82,12 +142,12 @@ impl Sender {
     /// # Errors
     /// [`ExchangeError::Protocol`] for a head above the limits; nothing is queued then.
     pub fn queue(&mut self, frame: &Frame) -> Result<(), ExchangeError> {
-        Ok(frame.encode(&mut self.pending)?)
+        Ok(self.pending.push(frame)?)
     }
 
-    /// Adds body bytes to what the next flush sends.
-    pub fn queue_data(&mut self, data: &[u8]) {
-        encode_data(data, &mut self.pending);
+    /// Adds body bytes to what the next flush sends; large ones are not copied.
+    pub fn queue_data(&mut self, data: Bytes) {
+        self.pending.push_data(data);
     }
 
     /// Sends what is queued; ready once the session has taken all of it.
@@ -95,11 +155,9 @@ impl Sender {
     /// # Errors
     /// [`ExchangeError::Io`] when the stream is gone.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ExchangeError>> {
-        let sent = self.half.poll_send(cx, &mut self.pending);
-        self.waiting.set(self.pending.len());
-        ready!(sent)?;
-        self.pending = BytesMut::new();
-        Poll::Ready(Ok(()))
+        let sent = self.pending.poll_send(&mut self.half, cx);
+        self.waiting.set(self.pending.length);
+        Poll::Ready(Ok(ready!(sent)?))
     }
 
     /// Sends what is queued.

@@ -5,9 +5,6 @@
 //! session, its driver and everything that uses its streams live on one thread, so none of it is
 //! `Send`. Whoever makes a session spawns its [`Driver`]; nothing moves without it.
 
-mod batch;
-mod session;
-mod stream;
+mod yamux;
 
-pub use session::{Driver, OpenError, Role, Session, Stats};
-pub use stream::{RecvHalf, SendHalf, Stream};
+pub use yamux::{Driver, OpenError, RecvHalf, Role, SendHalf, Session, Stats, Stream};

@@ -69,7 +69,6 @@ async fn to_tunnel(
 ) -> Result<(), RelayError> {
     let mut buffer = BytesMut::new();
     loop {
-        buffer.clear();
         buffer.reserve(READ);
         let read = reader.read_buf(&mut buffer).await?;
         moved.set(moved.get() + 1);
@@ -78,7 +77,7 @@ async fn to_tunnel(
             return Ok(());
         }
         sent.add(read);
-        sender.queue_data(&buffer);
+        sender.queue_data(buffer.split().freeze());
         sender.flush().await?;
     }
 }

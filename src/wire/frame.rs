@@ -128,9 +128,15 @@ impl Frame {
 /// Appends `bytes` as DATA frames.
 pub fn encode_data(bytes: &[u8], out: &mut BytesMut) {
     for chunk in bytes.chunks(MAX_DATA_FRAME) {
-        put_header(kind::DATA, chunk.len(), out);
+        put_data_header(chunk.len(), out);
         out.put_slice(chunk);
     }
+}
+
+/// Appends the header of a DATA frame, the payload of which follows by other means; `length` is no
+/// more than [`MAX_DATA_FRAME`].
+pub fn put_data_header(length: usize, out: &mut BytesMut) {
+    put_header(kind::DATA, length, out);
 }
 
 fn put_header(kind: u8, length: usize, out: &mut BytesMut) {

@@ -84,7 +84,7 @@ async fn send(
         match frame.into_data() {
             Ok(data) => {
                 meter.add(data.len());
-                sender.queue_data(&data);
+                sender.queue_data(data);
                 sender.flush().await.ok()?;
             }
             Err(frame) => {

@@ -76,10 +76,10 @@ impl SendHalf {
     ///
     /// # Errors
     /// When the stream was reset or its session has ended.
-    pub fn poll_send(&mut self, cx: &mut Context<'_>, data: &mut impl Buf) -> Poll<io::Result<()>> {
+    pub fn poll_send(&mut self, cx: &mut Context<'_>, data: &mut Bytes) -> Poll<io::Result<()>> {
         while data.has_remaining() {
             let mut io = self.shared.io.borrow_mut();
-            let Poll::Ready(written) = Pin::new(&mut *io).poll_write(cx, data.chunk()) else {
+            let Poll::Ready(written) = Pin::new(&mut *io).poll_write(cx, data) else {
                 drop(io);
                 self.stall_begins();
                 return Poll::Pending;

@@ -81,7 +81,7 @@ async fn an_excess_stream_is_refused_and_the_session_lives() {
             let mut held = Vec::new();
             for _ in 0..MAX_STREAMS {
                 let (mut send, recv) = client.open().await.unwrap().split();
-                poll_fn(|cx| send.poll_send(cx, &mut &b"x"[..]))
+                poll_fn(|cx| send.poll_send(cx, &mut Bytes::from_static(b"x")))
                     .await
                     .unwrap();
                 held.push((send, recv));
@@ -99,7 +99,7 @@ async fn closing_ends_both_sides_and_every_stream() {
         .run_until(async {
             let (client, server) = pair();
             let (mut send, mut recv) = client.open().await.unwrap().split();
-            poll_fn(|cx| send.poll_send(cx, &mut &b"x"[..]))
+            poll_fn(|cx| send.poll_send(cx, &mut Bytes::from_static(b"x")))
                 .await
                 .unwrap();
             poll_fn(|cx| recv.poll_recv(cx)).await.unwrap().unwrap();
