@@ -96,6 +96,15 @@ impl SendHalf {
         Poll::Ready(Ok(()))
     }
 
+    /// Ends this direction: what was handed over is sent, and then that there is no more.
+    ///
+    /// # Errors
+    /// When the stream was reset or its session has ended.
+    pub fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut io = self.shared.io.borrow_mut();
+        Pin::new(&mut *io).poll_close(cx)
+    }
+
     fn stall_begins(&mut self) {
         if self.stalled.is_none() {
             self.stalled = Some(Instant::now());
