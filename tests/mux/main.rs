@@ -23,6 +23,7 @@ mod sliced;
 mod clock;
 mod deadlock;
 mod fairness;
+mod go;
 mod hostile;
 mod integrity;
 mod vectors;

@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::{JoinHandle, LocalSet, spawn_local, yield_now};
 
 /// Long enough for a busy machine; a test that waits this long hangs.
-pub const DEADLINE: Duration = Duration::from_secs(240);
+pub const DEADLINE: Duration = Duration::from_secs(120);
 
 /// A driver's task: whether the session ended well, or else the error's text.
 pub type Running = JoinHandle<Result<(), String>>;
