@@ -159,8 +159,8 @@ fn random_schedules() {
             let mut rng = Rng::with_seed(seed);
             let go = Go::new(program, role, &[], Some(&mut rng)).await;
             let mut all = Vec::new();
-            for _ in 0..30 {
-                let most = *rng.choice([100, 50_000, 1_000_000].iter()).unwrap();
+            for _ in 0..15 {
+                let most = *rng.choice([100, 20_000, 300_000].iter()).unwrap();
                 let bytes = random(rng.usize(0..most), &mut rng);
                 let go = &go;
                 let which = rng.u8(0..3);
