@@ -18,6 +18,7 @@ use super::run::Shared;
 use super::serve;
 use crate::metrics::{CarrierEnd, CarrierKind};
 use crate::mux::{Role, Session};
+use crate::relay::tune_carrier;
 use crate::wire::control::{CarrierFailed, Message, OpenCarrier};
 
 /// Dials a carrier as asked; a failure is logged and told, and the gateway asks again.
@@ -64,6 +65,9 @@ pub(super) async fn dial(
     answered: impl FnOnce(u16),
 ) -> Result<Upgraded, DialError> {
     let tls = dialer.connect().await?;
+    if let Err(error) = tune_carrier(tls.get_ref().0) {
+        tracing::debug!(%error, "can not set a carrier's options");
+    }
     let lost = |error: &dyn std::fmt::Display| DialError::Unreachable(error.to_string());
     let (mut sender, connection) = http1::handshake(TokioIo::new(tls))
         .await

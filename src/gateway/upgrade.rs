@@ -3,7 +3,7 @@
 //! The connection may have been accepted by any worker; it moves, TLS state and all, to the one
 //! that its ticket was issued for.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -57,7 +57,12 @@ impl CarrierIo {
     }
 
     fn attach(&mut self) -> io::Result<()> {
-        self.tls.get_mut().0.attach()
+        let socket = self.tls.get_mut().0;
+        socket.attach()?;
+        if let Err(error) = socket.tune_carrier() {
+            tracing::debug!(%error, "can not set a carrier's options");
+        }
+        Ok(())
     }
 }
 
@@ -192,6 +197,18 @@ impl AsyncWrite for CarrierIo {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.tls).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.tls).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -238,10 +238,12 @@ impl Receiver {
                 Some(Frame::End) if self.end_owed => self.end_owed = false,
                 Some(Frame::Reset(error)) => return Poll::Ready(Err(ExchangeError::Reset(error))),
                 Some(frame) => return Poll::Ready(Ok(Some(frame))),
-                None => match ready!(self.half.poll_recv(cx))? {
-                    Some(bytes) => self.decoder.push(bytes),
-                    None if self.decoder.is_empty() => return Poll::Ready(Ok(None)),
-                    None => return Poll::Ready(Err(ExchangeError::Cut)),
+                None => match ready!(self.half.poll_recv(cx)) {
+                    Ok(Some(bytes)) => self.decoder.push(bytes),
+                    // Between two frames it does not matter how a stream ends.
+                    Ok(None) | Err(_) if self.decoder.is_empty() => return Poll::Ready(Ok(None)),
+                    Ok(None) => return Poll::Ready(Err(ExchangeError::Cut)),
+                    Err(error) => return Poll::Ready(Err(error.into())),
                 },
             }
         }

@@ -7,4 +7,7 @@
 
 mod yamux;
 
-pub use yamux::{Driver, OpenError, RecvHalf, Role, SendHalf, Session, Stats, Stream};
+pub use yamux::{
+    Budget, Driver, OpenError, RecvHalf, Role, SendHalf, Session, SessionError, Settings, Stats,
+    Stream, Violation,
+};

@@ -4,4 +4,4 @@ mod pump;
 mod tcp;
 
 pub use pump::{RelayError, relay};
-pub use tcp::{Socket, tune};
+pub use tcp::{Socket, tune, tune_carrier};

@@ -1,6 +1,7 @@
 //! TCP sockets as the tunnel wants them.
 
 use std::io;
+use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -25,6 +26,18 @@ pub fn tune(stream: &TcpStream) -> io::Result<()> {
         .with_retries(3);
     socket.set_tcp_keepalive(&probes)?;
     socket.set_tcp_user_timeout(Some(TCP_USER_TIMEOUT))
+}
+
+/// Unsent bytes of a carrier that the system takes before it says that it is full. What waits there
+/// is ahead of every stream, so it is no more than one batch of the session's.
+const CARRIER_UNSENT: u32 = 64 * 1024;
+
+/// Sets a socket that carries a session: little waits in the system (tcp(7), `TCP_NOTSENT_LOWAT`).
+///
+/// # Errors
+/// What the system says; the socket is usable all the same.
+pub fn tune_carrier(socket: &impl AsFd) -> io::Result<()> {
+    SockRef::from(socket).set_tcp_notsent_lowat(CARRIER_UNSENT)
 }
 
 /// A TCP connection that can move to another runtime: [`Socket::detach`] on the old one,
@@ -68,6 +81,18 @@ impl Socket {
             attached @ (State::Attached(_) | State::Lost) => attached,
         };
         Ok(())
+    }
+
+    /// [`tune_carrier`] for this connection.
+    ///
+    /// # Errors
+    /// As there; and when the connection is lost.
+    pub fn tune_carrier(&self) -> io::Result<()> {
+        match &self.0 {
+            State::Attached(stream) => tune_carrier(stream),
+            State::Detached(stream) => tune_carrier(stream),
+            State::Lost => Err(io::ErrorKind::NotConnected.into()),
+        }
     }
 
     fn stream(&mut self) -> io::Result<Pin<&mut TcpStream>> {

@@ -29,15 +29,15 @@ pub const MAX_DATA_FRAME: usize = 64 * 1024;
 /// 200 watches a user and a few dozen users fit; a carrier more is asked for beyond it.
 pub const MAX_STREAMS: usize = 1_000;
 
-/// Streams that a peer may have open before the session ends.
+/// Streams that a peer may have open; one more is refused, and the session lives.
 ///
 /// Above [`MAX_STREAMS`] by what can be closed here and not yet forgotten there.
 pub const MAX_PEER_STREAMS: usize = 1_536;
 
 /// Bytes that all streams of one session together may let the peer send unread.
 ///
-/// The `yamux` crate wants 256 KiB for each of [`MAX_PEER_STREAMS`]; the rest is for windows that
-/// grow to the bandwidth-delay product.
+/// [`MAX_PEER_STREAMS`] of yamux's default window of 256 KiB take 384 MiB; the rest is for windows
+/// that grow to the bandwidth-delay product.
 pub const MAX_SESSION_WINDOW: usize = 512 * 1024 * 1024;
 
 /// Idle streams that the gateway keeps open per carrier for the next requests.

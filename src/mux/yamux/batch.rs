@@ -1,128 +1,120 @@
-//! Many small writes made into few large ones.
-//!
-//! The `yamux` crate writes a frame's header and body apart and flushes after each frame; over TLS
-//! each of these would be a record and a system call of its own. [`Batch`] takes them into one
-//! buffer and leaves the flush to the session's driver, which does it once a turn.
+//! What one write to the carrier holds: many frames, their payload where it is.
 
-use std::cell::RefCell;
-use std::io;
-use std::pin::Pin;
-use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::collections::VecDeque;
+use std::io::IoSlice;
+use std::ops::Range;
 
-use bytes::{Buf, BytesMut};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use bytes::{Buf, Bytes};
 
-use crate::metrics::{SessionMeters, Waiting};
+use super::header::HEADER;
 
-/// Bytes that wait for one flush: four TLS records.
-const LIMIT: usize = 64 * 1024;
+/// Bytes of a batch: four TLS records exactly. A few bytes more would be a record, and often a
+/// segment, of their own.
+pub(super) const BATCH: usize = 64 * 1024;
 
-/// A buffer up to this large is kept while idle.
-const KEEP: usize = 4 * 1024;
+/// Payload below this is copied between the headers: a slice of its own costs more.
+const COPY_BELOW: usize = 1024;
 
-/// A carrier that two owners on one thread share: the `yamux` connection and the driver.
+/// Slices of one write.
+pub(super) const SLICES: usize = 2 * BATCH / COPY_BELOW;
+
+/// Frames on their way to the carrier.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    /// Headers and small payload.
+    copied: Vec<u8>,
+    parts: VecDeque<Part>,
+    length: usize,
+}
+
 #[derive(Debug)]
-pub(super) struct Batch<T>(Rc<RefCell<Inner<T>>>);
-
-#[derive(Debug)]
-struct Inner<T> {
-    io: T,
-    pending: BytesMut,
-    meters: SessionMeters,
-    waiting: Waiting,
+enum Part {
+    /// In `copied`.
+    Copied(Range<usize>),
+    Payload(Bytes),
 }
 
-impl<T> Clone for Batch<T> {
-    fn clone(&self) -> Self {
-        Self(Rc::clone(&self.0))
-    }
-}
-
-impl<T: AsyncRead + AsyncWrite + Unpin> Batch<T> {
-    pub(super) fn new(io: T, meters: SessionMeters) -> Self {
-        Self(Rc::new(RefCell::new(Inner {
-            io,
-            pending: BytesMut::new(),
-            waiting: meters.carrier_queue(),
-            meters,
-        })))
+impl Batch {
+    pub(super) fn is_empty(&self) -> bool {
+        self.length == 0
     }
 
-    /// Writes everything that waits and flushes the carrier.
-    pub(super) fn poll_flush_now(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut inner = self.0.borrow_mut();
-        ready!(inner.poll_drain(cx))?;
-        Pin::new(&mut inner.io).poll_flush(cx)
+    /// Bytes that are to be written.
+    pub(super) fn len(&self) -> usize {
+        self.length
     }
 
-    /// Writes everything that waits and closes the carrier.
-    pub(super) fn poll_shutdown_now(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut inner = self.0.borrow_mut();
-        ready!(inner.poll_drain(cx))?;
-        Pin::new(&mut inner.io).poll_shutdown(cx)
-    }
-}
-
-impl<T: AsyncWrite + Unpin> Inner<T> {
-    fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let drained = self.poll_write_all(cx);
-        self.waiting.set(self.pending.len());
-        ready!(drained)?;
-        if self.pending.capacity() > KEEP {
-            self.pending = BytesMut::new();
+    /// Bytes that still fit; none when the slices are used up.
+    pub(super) fn room(&self) -> usize {
+        if self.parts.len() + 2 > SLICES {
+            return 0;
         }
-        Poll::Ready(Ok(()))
+        BATCH - self.length
     }
 
-    fn poll_write_all(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while !self.pending.is_empty() {
-            let written = ready!(Pin::new(&mut self.io).poll_write(cx, &self.pending))?;
-            if written == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+    pub(super) fn push_header(&mut self, header: [u8; HEADER]) {
+        self.copy(&header);
+    }
+
+    pub(super) fn push(&mut self, payload: Bytes) {
+        if payload.len() < COPY_BELOW {
+            self.copy(&payload);
+        } else {
+            self.length += payload.len();
+            self.parts.push_back(Part::Payload(payload));
+        }
+    }
+
+    fn copy(&mut self, bytes: &[u8]) {
+        let start = self.copied.len();
+        self.copied.extend_from_slice(bytes);
+        self.length += bytes.len();
+        match self.parts.back_mut() {
+            Some(Part::Copied(range)) => range.end += bytes.len(),
+            _ => self
+                .parts
+                .push_back(Part::Copied(start..start + bytes.len())),
+        }
+    }
+
+    /// Points `slices` at the bytes; says how many it took.
+    pub(super) fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>; SLICES]) -> usize {
+        let mut count = 0;
+        for (slice, part) in slices.iter_mut().zip(&self.parts) {
+            *slice = IoSlice::new(match part {
+                Part::Copied(range) => &self.copied[range.clone()],
+                Part::Payload(payload) => payload,
+            });
+            count += 1;
+        }
+        count
+    }
+
+    /// Forgets bytes that were written.
+    pub(super) fn advance(&mut self, mut written: usize) {
+        self.length -= written;
+        while let Some(part) = self.parts.front_mut() {
+            let left = match part {
+                Part::Copied(range) => range.len(),
+                Part::Payload(payload) => payload.len(),
+            };
+            if written < left {
+                match part {
+                    Part::Copied(range) => range.start += written,
+                    Part::Payload(payload) => payload.advance(written),
+                }
+                return;
             }
-            self.meters.sent.inc_by(written as u64);
-            self.pending.advance(written);
+            written -= left;
+            self.parts.pop_front();
         }
-        Poll::Ready(Ok(()))
+        self.copied.clear();
     }
-}
 
-impl<T: AsyncRead + Unpin> futures_util::io::AsyncRead for Batch<T> {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut [u8],
-    ) -> Poll<io::Result<usize>> {
-        let mut buf = ReadBuf::new(buf);
-        let mut inner = self.0.borrow_mut();
-        ready!(Pin::new(&mut inner.io).poll_read(cx, &mut buf))?;
-        inner.meters.received.inc_by(buf.filled().len() as u64);
-        Poll::Ready(Ok(buf.filled().len()))
-    }
-}
-
-impl<T: AsyncRead + AsyncWrite + Unpin> futures_util::io::AsyncWrite for Batch<T> {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let mut inner = self.0.borrow_mut();
-        if inner.pending.len() >= LIMIT {
-            ready!(inner.poll_drain(cx))?;
+    /// Lets go of the memory of a session that has nothing to send.
+    pub(super) fn relax(&mut self) {
+        if self.is_empty() && self.copied.capacity() > 0 {
+            *self = Self::default();
         }
-        let now = buf.len().min(LIMIT - inner.pending.len());
-        inner.pending.extend_from_slice(&buf[..now]);
-        Poll::Ready(Ok(now))
-    }
-
-    /// Says yes and does nothing: the driver flushes at the end of its turn.
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll_shutdown_now(cx)
     }
 }

@@ -1,25 +1,20 @@
-//! A session: the handle that opens streams and the driver that moves their bytes.
+//! A session: the handle that opens streams.
 
-use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::cell::{Cell, RefCell, RefMut};
 use std::fmt;
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::Waker;
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::oneshot;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use yamux::{Config, Connection, Mode};
 
-use super::batch::Batch;
+use super::core::Core;
+use super::driver::Driver;
+use super::error::OpenError;
+use super::settings::Settings;
 use super::stream::Stream;
 use crate::metrics::SessionMeters;
-use crate::wire::limits::{MAX_PEER_STREAMS, MAX_SESSION_WINDOW, MAX_STREAMS};
-
-/// Payload of one data frame: large enough that headers cost nothing, small enough that other
-/// streams get their turn.
-const SPLIT: usize = 32 * 1024;
 
 /// Which end of the carrier this is; yamux numbers streams by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,17 +23,6 @@ pub enum Role {
     Client,
     /// The side that accepted.
     Server,
-}
-
-/// Why no stream was opened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum OpenError {
-    /// The session has [`MAX_STREAMS`] streams open; try another carrier or later.
-    #[error("{MAX_STREAMS} streams are open on this carrier")]
-    TooManyStreams,
-    /// The session has ended; nothing was sent.
-    #[error("the carrier is closed")]
-    Closed,
 }
 
 /// What a session has moved so far.
@@ -55,7 +39,7 @@ pub struct Stats {
 /// A handle to a session; clones are the same session.
 #[derive(Clone)]
 pub struct Session {
-    inner: Rc<Inner>,
+    shared: Rc<Shared>,
 }
 
 impl fmt::Debug for Session {
@@ -67,33 +51,32 @@ impl fmt::Debug for Session {
 }
 
 /// What a session's handles, streams and driver share.
-pub(super) struct Inner {
-    state: RefCell<State>,
-    live: Cell<usize>,
+pub(super) struct Shared {
+    core: RefCell<Core>,
+    driver: RefCell<Option<Waker>>,
+    /// The driver runs or is about to: nobody needs to wake it.
+    awake: Cell<bool>,
+    closing: Cell<bool>,
     stats: Cell<Stats>,
     pub(super) meters: SessionMeters,
     closed: CancellationToken,
 }
 
-#[derive(Default)]
-struct State {
-    /// Those who wait for a stream, in order; no more than [`MAX_STREAMS`].
-    waiting: VecDeque<oneshot::Sender<Stream>>,
-    driver: Option<Waker>,
-    closing: bool,
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").finish_non_exhaustive()
+    }
 }
 
-impl Inner {
+impl Shared {
+    pub(super) fn core(&self) -> RefMut<'_, Core> {
+        self.core.borrow_mut()
+    }
+
     pub(super) fn stream_begins(&self) {
-        self.live.set(self.live.get() + 1);
         self.meters.streams.inc();
         self.meters.streams_opened.inc();
         self.update(|stats| stats.streams += 1);
-    }
-
-    pub(super) fn stream_ends(&self) {
-        self.live.set(self.live.get() - 1);
-        self.meters.streams.dec();
     }
 
     pub(super) fn count_sent(&self, bytes: usize) {
@@ -110,10 +93,69 @@ impl Inner {
         self.stats.set(stats);
     }
 
-    fn wake_driver(&self) {
-        if let Some(waker) = self.state.borrow_mut().driver.take() {
-            waker.wake();
+    /// There is something for the driver to do.
+    pub(super) fn wake_driver(&self) {
+        if !self.awake.replace(true)
+            && let Some(driver) = &*self.driver.borrow()
+        {
+            driver.wake_by_ref();
         }
+    }
+
+    /// The same, where it is not known whether there is.
+    pub(super) fn wake_driver_for_output(&self) {
+        if !self.awake.get() && self.core.borrow().has_output() {
+            self.wake_driver();
+        }
+    }
+
+    /// A half of a stream is gone, and with it the stream if it was the last.
+    pub(super) fn handle_dropped(&self, last: bool) {
+        if last {
+            self.meters.streams.dec();
+        }
+        self.wake_driver_for_output();
+    }
+
+    pub(super) fn driver_runs(&self, waker: &Waker) {
+        self.awake.set(true);
+        let mut driver = self.driver.borrow_mut();
+        if !driver.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            *driver = Some(waker.clone());
+        }
+    }
+
+    /// The driver has nothing to do; what came up while it ran is not lost.
+    pub(super) fn driver_waits(&self) {
+        self.awake.set(false);
+        let core = self.core.borrow();
+        if core.has_waiting() {
+            drop(core);
+            self.wake_driver();
+        }
+    }
+
+    /// Wakes those whose turn has come.
+    pub(super) fn wake_tasks(&self) {
+        let mut wakes = self.core().take_wakes();
+        wakes.drain(..).for_each(Waker::wake);
+        self.core().keep_wakes(wakes);
+    }
+
+    pub(super) fn is_closing(&self) -> bool {
+        self.closing.get()
+    }
+
+    /// Whether no stream of this session will move any more.
+    pub(super) fn is_over(&self) -> bool {
+        self.closed.is_cancelled()
+    }
+
+    /// The driver has gone: every stream is cut.
+    pub(super) fn end(&self) {
+        self.core().end();
+        self.closed.cancel();
+        self.wake_tasks();
     }
 }
 
@@ -126,161 +168,83 @@ impl Session {
         T: AsyncRead + AsyncWrite + Unpin,
         F: FnMut(Stream),
     {
-        let inner = Rc::new(Inner {
-            state: RefCell::default(),
-            live: Cell::new(0),
-            stats: Cell::default(),
-            meters: meters.clone(),
-            closed: CancellationToken::new(),
-        });
-        let mode = match role {
-            Role::Client => Mode::Client,
-            Role::Server => Mode::Server,
-        };
-        let io = Batch::new(io, meters);
-        let connection = Connection::new(io.clone(), config(), mode);
-        let driver = Driver {
-            connection,
-            io,
-            inner: Rc::clone(&inner),
-            on_stream,
-        };
-        (Self { inner }, driver)
+        Self::with(Settings::default(), io, role, meters, on_stream)
     }
 
-    /// Opens a stream. Nothing is sent until something is written to it.
+    /// [`Session::new`] with other than plain yamux' settings.
+    pub fn with<T, F>(
+        settings: Settings,
+        io: T,
+        role: Role,
+        meters: SessionMeters,
+        on_stream: F,
+    ) -> (Self, Driver<T, F>)
+    where
+        T: AsyncRead + AsyncWrite + Unpin,
+        F: FnMut(Stream),
+    {
+        let shared = Rc::new(Shared {
+            core: RefCell::new(Core::new(role, settings, Instant::now())),
+            driver: RefCell::new(None),
+            awake: Cell::new(false),
+            closing: Cell::new(false),
+            stats: Cell::default(),
+            meters,
+            closed: CancellationToken::new(),
+        });
+        let driver = Driver::new(io, Rc::clone(&shared), on_stream);
+        (Self { shared }, driver)
+    }
+
+    /// Opens a stream. Nothing is sent until something is written to it, or read.
     ///
     /// # Errors
     /// [`OpenError`]; the session lives on when there were too many streams.
-    pub async fn open(&self) -> Result<Stream, OpenError> {
-        let (sender, receiver) = oneshot::channel();
-        {
-            let mut state = self.inner.state.borrow_mut();
-            if state.closing || self.inner.closed.is_cancelled() {
-                return Err(OpenError::Closed);
-            }
-            if self.inner.live.get() + state.waiting.len() >= MAX_STREAMS {
-                return Err(OpenError::TooManyStreams);
-            }
-            state.waiting.push_back(sender);
-        }
-        self.inner.wake_driver();
-        receiver.await.map_err(|_| OpenError::Closed)
+    pub fn open(&self) -> std::future::Ready<Result<Stream, OpenError>> {
+        let opened = if self.is_closed() {
+            Err(OpenError::Closed)
+        } else {
+            self.shared.core().open()
+        };
+        std::future::ready(opened.map(|key| Stream::new(Rc::clone(&self.shared), key)))
     }
 
-    /// Streams open now, idle ones included, and those that wait to be.
+    /// Streams open now, idle ones included.
     #[must_use]
     pub fn live_streams(&self) -> usize {
-        self.inner.live.get() + self.inner.state.borrow().waiting.len()
+        self.shared.core().open_streams()
     }
 
     /// What was moved so far.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        self.inner.stats.get()
+        self.shared.stats.get()
+    }
+
+    /// Whether stream ids run out: a new carrier should take over while this one still serves.
+    #[must_use]
+    pub fn is_worn(&self) -> bool {
+        self.shared.core().is_worn()
     }
 
     /// Ends the session: what streams have handed over is sent, the carrier is closed, and streams
     /// that are still open are cut.
     pub fn close(&self) {
-        self.inner.state.borrow_mut().closing = true;
-        self.inner.wake_driver();
+        if !self.shared.closing.replace(true) {
+            self.shared.core().leave();
+            self.shared.wake_driver();
+        }
     }
 
-    /// Whether the session has ended or is about to.
+    /// Whether the session has ended or is about to, by this side's will or the peer's.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.inner.closed.is_cancelled() || self.inner.state.borrow().closing
+        self.shared.is_over() || self.shared.is_closing() || self.shared.core().is_leaving()
     }
 
     /// Waits for the session's end.
     pub async fn closed(&self) {
-        self.inner.closed.cancelled().await;
-    }
-}
-
-fn config() -> Config {
-    let mut config = Config::default();
-    config.set_max_num_streams(MAX_PEER_STREAMS);
-    config.set_max_connection_receive_window(Some(MAX_SESSION_WINDOW));
-    config.set_split_send_size(SPLIT);
-    config
-}
-
-/// Moves a session's bytes; resolves when the session has ended, with the cause if it failed.
-pub struct Driver<T, F> {
-    connection: Connection<Batch<T>>,
-    io: Batch<T>,
-    inner: Rc<Inner>,
-    on_stream: F,
-}
-
-impl<T, F> fmt::Debug for Driver<T, F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Driver").finish_non_exhaustive()
-    }
-}
-
-impl<T, F> Driver<T, F>
-where
-    T: AsyncRead + AsyncWrite + Unpin,
-    F: FnMut(Stream),
-{
-    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), yamux::ConnectionError>> {
-        loop {
-            self.poll_waiting(cx)?;
-            match self.connection.poll_next_inbound(cx) {
-                Poll::Ready(Some(Ok(stream))) => {
-                    (self.on_stream)(Stream::new(stream, Rc::clone(&self.inner)));
-                }
-                Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(error)),
-                Poll::Ready(None) => return Poll::Ready(Ok(())),
-                Poll::Pending => break,
-            }
-        }
-        let flushed = self.io.poll_flush_now(cx)?;
-        if flushed.is_ready() && self.inner.state.borrow().closing {
-            // All that streams had handed over is on its way; their ends follow with the carrier's.
-            return self.io.poll_shutdown_now(cx).map_err(Into::into);
-        }
-        Poll::Pending
-    }
-
-    fn poll_waiting(&mut self, cx: &mut Context<'_>) -> Result<(), yamux::ConnectionError> {
-        while !self.inner.state.borrow().waiting.is_empty() {
-            let Poll::Ready(stream) = self.connection.poll_new_outbound(cx) else {
-                break;
-            };
-            let stream = Stream::new(stream?, Rc::clone(&self.inner));
-            let waiter = self.inner.state.borrow_mut().waiting.pop_front();
-            if let Some(waiter) = waiter {
-                // A waiter that has gone gives the stream back, which resets it: nobody knew it.
-                drop(waiter.send(stream));
-            }
-        }
-        Ok(())
-    }
-}
-
-impl<T, F> Future for Driver<T, F>
-where
-    T: AsyncRead + AsyncWrite + Unpin,
-    F: FnMut(Stream) + Unpin,
-{
-    type Output = Result<(), yamux::ConnectionError>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.get_mut();
-        this.inner.state.borrow_mut().driver = Some(cx.waker().clone());
-        this.poll_turn(cx)
-    }
-}
-
-impl<T, F> Drop for Driver<T, F> {
-    fn drop(&mut self) {
-        self.inner.closed.cancel();
-        let waiting = std::mem::take(&mut self.inner.state.borrow_mut().waiting);
-        drop(waiting);
+        self.shared.closed.cancelled().await;
     }
 }
 
