@@ -10,13 +10,13 @@ use tokio::task::spawn_local;
 use tokio::time::timeout;
 
 use crate::raw::WINDOW;
-use crate::rig::{accept, echo, finish, keeping, local, pair, read_to_end, recv, send, session};
+use crate::rig::{accept, echo, keeping, local, pair, read_to_end, recv, send, session};
 use crate::sliced::Sliced;
 
 /// Writes all before it reads anything; how much it then reads.
 async fn writes_first(mut out: SendHalf, mut inward: RecvHalf, bytes: usize) -> usize {
     send(&mut out, vec![7; bytes]).await.unwrap();
-    finish(&mut out).await.unwrap();
+    out.finish();
     read_to_end(&mut inward).await.len()
 }
 
@@ -71,7 +71,7 @@ fn streams_whose_readers_stall_hold_up_no_other() {
         let (mut out, mut inward) = client.open().await.unwrap().split();
         let writer = spawn_local(async move {
             send(&mut out, vec![1; 3_000_000]).await.unwrap();
-            finish(&mut out).await.unwrap();
+            out.finish();
             out
         });
         let (far_out, mut far_in) = accept(&opened).await;
@@ -112,6 +112,25 @@ fn closing_wakes_writers_that_wait() {
     });
 }
 
+/// A stream that writes for ever keeps no session from its end.
+#[test]
+fn closing_ends_a_session_whose_streams_are_busy() {
+    local(async {
+        let ((client, client_runs, _), (_server, _server_runs, opened)) = pair(64 * 1024);
+        let (mut out, inward) = client.open().await.unwrap().split();
+        let writer =
+            spawn_local(async move { while send(&mut out, vec![0; 10_000]).await.is_ok() {} });
+        let (far_out, mut far_in) = accept(&opened).await;
+        let reader = spawn_local(async move { while let Ok(Some(_)) = recv(&mut far_in).await {} });
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        client.close();
+        client_runs.await.unwrap().unwrap();
+        writer.await.unwrap();
+        reader.await.unwrap();
+        drop((inward, far_out));
+    });
+}
+
 /// What was handed over before the close arrives, and the end after it.
 #[test]
 fn closing_sends_what_was_handed_over() {
@@ -143,7 +162,7 @@ fn both_sides_echo_over_a_narrow_carrier() {
                 tasks.push(spawn_local(async move {
                     let writer = async {
                         send(&mut out, vec![3; 40_000]).await.unwrap();
-                        finish(&mut out).await.unwrap();
+                        out.finish();
                     };
                     let ((), back) =
                         futures_util::future::join(writer, read_to_end(&mut inward)).await;

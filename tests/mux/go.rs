@@ -12,7 +12,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::task::spawn_local;
 
 use crate::raw::WINDOW;
-use crate::rig::{Running, echo, finish, local, read_to_end, recv, send, session, until};
+use crate::rig::{Running, echo, local, read_to_end, recv, send, session, until};
 use crate::sliced::Sliced;
 
 /// The program, built once; `None` where that is not wanted.
@@ -94,7 +94,7 @@ impl Go {
     /// The whole answer to `operation`.
     async fn answer(&self, operation: &[u8]) -> Vec<u8> {
         let (mut out, mut inward) = self.ask(operation).await;
-        finish(&mut out).await.unwrap();
+        out.finish();
         read_to_end(&mut inward).await
     }
 
@@ -126,7 +126,7 @@ async fn echoes(go: &Go, bytes: Bytes) {
     let (mut out, mut inward) = go.ask(b"e").await;
     let writer = async {
         send(&mut out, bytes.clone()).await.unwrap();
-        finish(&mut out).await.unwrap();
+        out.finish();
     };
     let ((), back) = join(writer, read_to_end(&mut inward)).await;
     assert!(back == bytes, "{} bytes became {}", bytes.len(), back.len());
@@ -135,7 +135,7 @@ async fn echoes(go: &Go, bytes: Bytes) {
 async fn sinks(go: &Go, bytes: Bytes) {
     let (mut out, mut inward) = go.ask(b"k").await;
     send(&mut out, bytes.clone()).await.unwrap();
-    finish(&mut out).await.unwrap();
+    out.finish();
     let mut right = crc32fast::hash(&bytes).to_be_bytes().to_vec();
     right.extend((bytes.len() as u64).to_be_bytes());
     assert_eq!(read_to_end(&mut inward).await, right);

@@ -86,10 +86,6 @@ pub async fn send(half: &mut SendHalf, bytes: impl Into<Bytes>) -> io::Result<()
     poll_fn(|cx| half.poll_send(cx, &mut bytes)).await
 }
 
-pub async fn finish(half: &mut SendHalf) -> io::Result<()> {
-    poll_fn(|cx| half.poll_finish(cx)).await
-}
-
 pub async fn recv(half: &mut RecvHalf) -> io::Result<Option<Bytes>> {
     poll_fn(|cx| half.poll_recv(cx)).await
 }
@@ -133,5 +129,5 @@ pub async fn echo(stream: Stream) {
             return;
         }
     }
-    drop(finish(&mut out).await);
+    out.finish();
 }
