@@ -148,12 +148,10 @@ fn excess_streams_are_refused_one_by_one() {
         assert_eq!(target.given.get(), MAX_PEER_STREAMS);
         // One that ends makes room for one.
         assert!(peer.write(header(DATA, RST, 1, 0)).await);
+        settle().await;
         assert!(peer.write(data(SYN, 999_999, b"x")).await);
         let frames = peer.sync().await.expect("the session has ended");
-        assert!(
-            !frames.iter().any(|frame| frame.flags & RST != 0),
-            "{frames:?}"
-        );
+        assert!(!frames.iter().any(|frame| frame.flags & RST != 0));
         target.others_live().await;
     });
 }
@@ -220,6 +218,7 @@ fn data_that_nobody_reads_is_bounded_by_the_window() {
         while read < WINDOW as usize {
             read += recv(&mut inward).await.unwrap().unwrap().len();
         }
+        settle().await;
         let frames = peer.sync().await.unwrap();
         assert!(frames.iter().any(given), "no credit for what was read");
         drop(peer);
