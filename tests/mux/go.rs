@@ -73,7 +73,7 @@ impl Go {
         let (io, _) = listener.accept().await.unwrap();
         let serve = |stream| drop(spawn_local(echo(stream)));
         let (session, running) = match rng {
-            Some(rng) => session(Sliced::new(io, rng), ours, serve),
+            Some(rng) => session(Sliced::new(io, rng, false), ours, serve),
             None => session::<UnixStream>(io, ours, serve),
         };
         Self {

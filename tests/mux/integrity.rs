@@ -7,7 +7,7 @@ use crate::rig::local;
 use crate::schedule;
 
 /// Schedules of a plain run for each pair of speakers.
-const SEEDS: u64 = 12;
+const SEEDS: u64 = 8;
 
 fn variable(name: &str) -> Option<u64> {
     env::var(name).ok().map(|value| value.parse().unwrap())

@@ -37,15 +37,15 @@ struct Plan {
 }
 
 impl Plan {
-    fn random(rng: &mut Rng) -> Self {
+    fn random(rng: &mut Rng, small: bool) -> Self {
         Self {
             opener: if rng.bool() {
                 Role::Client
             } else {
                 Role::Server
             },
-            there: length(rng),
-            back: length(rng),
+            there: length(rng, small),
+            back: length(rng, small),
             finale: match rng.u8(0..10) {
                 0..6 => Finale::Finish,
                 6..9 => Finale::Drop,
@@ -56,7 +56,10 @@ impl Plan {
 }
 
 /// Mostly small, sometimes above the window.
-fn length(rng: &mut Rng) -> u64 {
+fn length(rng: &mut Rng, small: bool) -> u64 {
+    if small {
+        return rng.u64(0..5_000);
+    }
     match rng.u8(0..10) {
         0 => 0,
         1..6 => rng.u64(1..5_000),
@@ -232,19 +235,33 @@ fn end(
 pub async fn run(seed: u64, client: Speaker, server: Speaker) -> u64 {
     eprintln!("client {client:?}, server {server:?}, PIPEOPS_MUX_SEED={seed}");
     let mut rng = Rng::with_seed(seed);
+    let small = rng.u8(0..4) == 0;
     let streams = *rng.choice([1, 4, 30, 60].iter()).unwrap();
     let world = Rc::new(World {
         seed,
-        plans: (0..streams).map(|_| Plan::random(&mut rng)).collect(),
+        plans: (0..streams)
+            .map(|_| Plan::random(&mut rng, small))
+            .collect(),
         pattern: Pattern::new(),
         tasks: RefCell::default(),
         accepted: Cell::new(0),
         moved: Cell::new(0),
         over: CancellationToken::new(),
     });
-    let (near, far) = tokio::io::duplex(*rng.choice([64, 4_096, 300_000].iter()).unwrap());
-    let (client, client_runs) = end(&world, client, Role::Client, Sliced::new(near, &mut rng));
-    let (server, server_runs) = end(&world, server, Role::Server, Sliced::new(far, &mut rng));
+    let capacities = if small { [64, 200] } else { [4_096, 300_000] };
+    let (near, far) = tokio::io::duplex(*rng.choice(capacities.iter()).unwrap());
+    let (client, client_runs) = end(
+        &world,
+        client,
+        Role::Client,
+        Sliced::new(near, &mut rng, small),
+    );
+    let (server, server_runs) = end(
+        &world,
+        server,
+        Role::Server,
+        Sliced::new(far, &mut rng, small),
+    );
 
     let mut opening = Vec::new();
     for (stream, plan) in world.plans.iter().enumerate() {

@@ -18,12 +18,15 @@ pub struct Sliced<T> {
 }
 
 impl<T> Sliced<T> {
-    pub fn new(io: T, rng: &mut Rng) -> Self {
-        let most = *rng
-            .choice([5, 12, 13, 40, 500, 4_096, 70_000].iter())
-            .unwrap();
-        // Small cuts are slow enough.
-        let pending = if most < 100 { 5 } else { rng.u8(0..50) };
+    /// Cuts in the middle of headers (`small`, so slow that little should pass), or of payload.
+    pub fn new(io: T, rng: &mut Rng, small: bool) -> Self {
+        let cuts = if small {
+            [5, 12, 13]
+        } else {
+            [500, 4_096, 70_000]
+        };
+        let pending = if small { 5 } else { rng.u8(0..50) };
+        let most = *rng.choice(cuts.iter()).unwrap();
         Self::with(io, rng.fork(), most, pending)
     }
 
