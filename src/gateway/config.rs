@@ -18,6 +18,11 @@ pub struct GatewayConfig {
     /// Address of the public listener; port 0 takes a free one.
     #[schemars(extend("format" = "address", "examples" = ["0.0.0.0:8443"]))]
     pub listen: SocketAddr,
+    /// Address of a second listener, without TLS, for requests that a load balancer in front of it took by TLS;
+    /// by default there is none. It takes no agents. Tokens cross it in clear text: keep it where the load balancer
+    /// alone can reach it. Nothing that the load balancer adds is believed.
+    #[schemars(extend("format" = "address", "examples" = ["127.0.0.1:8000"]))]
+    pub http_listen: Option<SocketAddr>,
     /// The domain of the host form, `tunnel-{cluster-id}.{domain}`; the platform API is served
     /// at the domain itself and at `api.{domain}`.
     #[schemars(regex(pattern = r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$"), length(max = 253), extend("examples" = ["pipeops.example.com"]))]
@@ -63,6 +68,7 @@ impl Default for GatewayConfig {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([0, 0, 0, 0], 8443)),
+            http_listen: None,
             domain: "pipeops.localhost".to_owned(),
             public_url: None,
             hosts: Vec::new(),

@@ -23,7 +23,7 @@ use super::metrics::{self, MeteredStore, Metrics};
 use super::shared::{MAILBOX, Mail, Shared};
 use super::store::{RedbStore, StoreError};
 use super::tls::{Certificate, Source, TlsError};
-use super::worker;
+use super::worker::{self, Listeners};
 use crate::admin::{AdminAddresses, AdminError, AdminServer, Beat, Failing, Watchdog};
 use crate::config::{Live, Problems, Settings};
 
@@ -108,6 +108,10 @@ impl Gateway {
         let (mailboxes, boxes): (Vec<_>, Vec<_>) =
             (0..threads).map(|_| mpsc::channel(MAILBOX)).unzip();
         let (listeners, address) = listen(config.listen, threads)?;
+        let (mut plain, http_address) = match config.http_listen {
+            Some(wanted) => listen(wanted, threads).map(|(all, at)| (all, Some(at)))?,
+            None => (Vec::new(), None),
+        };
         let shared = Arc::new(Shared::new(
             config,
             hosts,
@@ -119,9 +123,11 @@ impl Gateway {
         let watchdog = Watchdog::default();
         let (admin, store) = serve_face(live.clone(), &shared, &certificate, watchdog.clone())?;
         let mut workers = Vec::new();
-        for (index, (listener, mailbox)) in listeners.into_iter().zip(boxes).enumerate() {
+        for (index, (tls, mailbox)) in listeners.into_iter().zip(boxes).enumerate() {
+            let plain = plain.pop();
+            let listeners = Listeners { tls, plain };
             let beat = watchdog.watch(format!("worker-{index}"));
-            workers.push(spawn(index, Arc::clone(&shared), listener, mailbox, beat)?);
+            workers.push(spawn(index, Arc::clone(&shared), listeners, mailbox, beat)?);
         }
         let background = vec![
             spawn_beside(source.watch(certificate)),
@@ -130,7 +136,8 @@ impl Gateway {
             spawn_beside(watchdog.watch("main").beside(pending())),
             spawn_beside(socket.serve(api::router(directory), shared.drain.clone())),
         ];
-        tracing::info!(addr = %address, workers = threads, domain = shared.config.domain, "gateway listening");
+        let http_addr = http_address.map(tracing::field::display);
+        tracing::info!(addr = %address, http_addr, workers = threads, domain = shared.config.domain, "gateway listening");
         Ok(Self {
             address,
             shared,
@@ -257,7 +264,7 @@ fn listen(
 fn spawn(
     index: usize,
     shared: Arc<Shared>,
-    listener: std::net::TcpListener,
+    listeners: Listeners,
     mailbox: mpsc::Receiver<Mail>,
     beat: Beat,
 ) -> Result<oneshot::Receiver<()>, GatewayError> {
@@ -267,7 +274,7 @@ fn spawn(
         let runtime = Builder::new_current_thread()
             .enable_all()
             .build_local(LocalOptions::default())?;
-        runtime.block_on(beat.beside(worker::run(index, shared, listener, mailbox)))
+        runtime.block_on(beat.beside(worker::run(index, shared, listeners, mailbox)))
     };
     thread::Builder::new()
         .name(format!("worker-{index}"))

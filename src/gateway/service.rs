@@ -25,6 +25,8 @@ use crate::wire::limits::MAX_TARGET_BYTES;
 pub(super) struct Client {
     pub(super) peer: SocketAddr,
     pub(super) sni: Option<String>,
+    /// Whether it came over our own TLS, and not from a load balancer that ended it.
+    pub(super) tls: bool,
     /// The second opinion on each HTTP/1 head; HTTP/2 needs none.
     pub(super) heads: Option<Heads>,
 }
@@ -207,6 +209,12 @@ fn api(
     };
     if request.method() != Method::GET {
         return Err(ApiError::new(ErrorCode::MethodNotAllowed, "use GET"));
+    }
+    if !client.tls {
+        return Err(ApiError::new(
+            ErrorCode::MisdirectedRequest,
+            "agents connect by TLS to the gateway's own listener (`listen`), and not through `http_listen`",
+        ));
     }
     agent_path(worker, client, request).map(|response| response.map(|()| ResponseBody::empty()))
 }

@@ -1,4 +1,4 @@
-//! A worker: one thread, one runtime, one listener, and everything that was accepted there.
+//! A worker: one thread, one runtime, its listeners, and everything that was accepted there.
 
 use std::io;
 use std::net::SocketAddr;
@@ -15,9 +15,10 @@ use tokio::time::{interval, sleep};
 use tokio_util::task::TaskTracker;
 
 use super::agents::Agents;
+use super::connection::{self, Front};
 use super::metrics::Held;
 use super::shared::{Mail, Shared};
-use super::{connection, upgrade};
+use super::upgrade;
 use crate::wire::limits::MAX_CONNECTIONS_PER_WORKER;
 
 /// Connections that the system keeps for a listener that is behind.
@@ -30,6 +31,13 @@ pub(super) struct Worker {
     pub(super) agents: Agents,
     /// Client connections; a drain waits for them.
     pub(super) connections: TaskTracker,
+}
+
+/// What one worker accepts connections from.
+pub(super) struct Listeners {
+    pub(super) tls: std::net::TcpListener,
+    /// For a load balancer in front, where there is one.
+    pub(super) plain: Option<std::net::TcpListener>,
 }
 
 /// Finds out whether somebody else listens at an address. With `SO_REUSEPORT` a second program of
@@ -67,10 +75,11 @@ fn socket(address: SocketAddr) -> io::Result<RawSocket> {
 pub(super) async fn run(
     index: usize,
     shared: Arc<Shared>,
-    listener: std::net::TcpListener,
+    listeners: Listeners,
     mailbox: mpsc::Receiver<Mail>,
 ) -> io::Result<()> {
-    let listener = TcpListener::from_std(listener)?;
+    let tls = TcpListener::from_std(listeners.tls)?;
+    let plain = listeners.plain.map(TcpListener::from_std).transpose()?;
     let metrics = &shared.metrics;
     metrics
         .runtimes()
@@ -88,7 +97,13 @@ pub(super) async fn run(
     });
     let mail = spawn_local(read_mail(Rc::clone(&worker), mailbox));
     let sweep = spawn_local(sweep(Rc::clone(&worker)));
-    accept(&worker, listener).await;
+    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS_PER_WORKER));
+    let plain = async {
+        if let Some(plain) = plain {
+            accept(&worker, Front::Plain, plain, &permits).await;
+        }
+    };
+    tokio::join!(accept(&worker, Front::Tls, tls, &permits), plain);
     worker.connections.close();
     tokio::select! {
         () = worker.connections.wait() => {}
@@ -99,15 +114,19 @@ pub(super) async fn run(
     Ok(())
 }
 
-async fn accept(worker: &Rc<Worker>, listener: TcpListener) {
-    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS_PER_WORKER));
+async fn accept(
+    worker: &Rc<Worker>,
+    front: Front,
+    listener: TcpListener,
+    permits: &Arc<Semaphore>,
+) {
     let drain = worker.shared.drain.clone();
     loop {
         // The permit comes first: without one, connections wait in the system's queue.
         let permit = tokio::select! {
             biased;
             () = drain.cancelled() => return,
-            permit = Arc::clone(&permits).acquire_owned() => permit,
+            permit = Arc::clone(permits).acquire_owned() => permit,
         };
         let accepted = tokio::select! {
             biased;
@@ -117,7 +136,7 @@ async fn accept(worker: &Rc<Worker>, listener: TcpListener) {
         match accepted {
             Ok((stream, peer)) => {
                 let counted = Held::one(&worker.shared.metrics.connections);
-                let serve = connection::serve(Rc::clone(worker), stream, peer);
+                let serve = connection::serve(Rc::clone(worker), front, stream, peer);
                 worker.connections.spawn_local(async move {
                     serve.await;
                     drop((permit, counted));

@@ -40,6 +40,11 @@ impl Settings for GatewayConfig {
             Flag::new("listen", "ADDR:PORT", "Address of the public listener"),
         ),
         Named::both(
+            "http_listen",
+            "PIPEOPS_GATEWAY_HTTP_LISTEN",
+            Flag::new("http-listen", "ADDR:PORT", "Address of a listener without TLS, for a load balancer in front"),
+        ),
+        Named::both(
             "domain",
             "PIPEOPS_GATEWAY_DOMAIN",
             Flag::new("domain", "DOMAIN", "Clusters have the hosts tunnel-CLUSTER_ID.DOMAIN"),
@@ -92,6 +97,13 @@ impl Settings for GatewayConfig {
     fn violations(&self) -> Vec<Violation> {
         let mut found = Vec::new();
         self.check_certificate(&mut found);
+        if self
+            .http_listen
+            .is_some_and(|plain| plain == self.listen && plain.port() != 0)
+        {
+            let reason = "is the address of `listen`: give it one of its own".to_owned();
+            found.push(Violation::new(Path::dotted("http_listen"), reason));
+        }
         self.admin.violations(&mut found);
         found.extend(self.drain_timeout.check_most(Path::dotted("drain_timeout")));
         found
