@@ -300,6 +300,7 @@ fn agent_config(
         tunnel: TunnelConfig {
             enabled: true,
             forwards: vec![forward],
+            ..TunnelConfig::default()
         },
         kubernetes: kubernetes_config(options, kubernetes),
         drain_timeout: DRAIN,
