@@ -39,8 +39,8 @@ type Switched = Early<TlsStream<Socket>>;
 /// A carrier's connection, before there is a session on it.
 #[derive(Debug)]
 pub(super) enum Link {
-    Tls(Switched),
-    WebSocket(Switched),
+    Tls(Box<Switched>),
+    WebSocket(Box<Switched>),
 }
 
 /// A carrier that has come, on its way to its worker.
@@ -59,6 +59,7 @@ pub(super) struct Begun {
 
 impl Link {
     fn new(kind: CarrierKind, io: Switched) -> Self {
+        let io = Box::new(io);
         match kind {
             CarrierKind::WebSocket => Self::WebSocket(io),
             CarrierKind::Tls | CarrierKind::Quic => Self::Tls(io),

@@ -234,7 +234,7 @@ mod tests {
         let dial = async |kind: CarrierKind| match kind {
             // It reached the gateway, and the answer was lost on the way back.
             Tls => std::future::pending().await,
-            _ => Err::<(), _>(DialError::Refused("used".to_owned())),
+            Quic | WebSocket => Err::<(), _>(DialError::Refused("used".to_owned())),
         };
         let order = ways.order(&taken);
         let race = timeout(Duration::from_secs(10), ways.race(&order, dial));

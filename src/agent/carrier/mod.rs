@@ -119,8 +119,8 @@ pub(super) fn has(dialer: &Dialer, kind: CarrierKind) -> bool {
 
 /// A carrier's connection, before there is a session on it.
 pub(super) enum Link {
-    Tls(Switched),
-    WebSocket(WebSocket<Switched>),
+    Tls(Box<Switched>),
+    WebSocket(Box<Switched>),
 }
 
 /// A session that moves while its driver is polled.
@@ -142,10 +142,14 @@ pub(super) async fn dial(
     answered: impl FnOnce(u16),
 ) -> Result<Link, DialError> {
     match kind {
-        CarrierKind::Tls => tls::dial(dialer, ticket, answered).await.map(Link::Tls),
-        CarrierKind::WebSocket => websocket::dial(dialer, ticket, answered)
-            .await
-            .map(Link::WebSocket),
+        CarrierKind::Tls => {
+            let io = tls::dial(dialer, ticket, answered).await?;
+            Ok(Link::Tls(Box::new(io)))
+        }
+        CarrierKind::WebSocket => {
+            let io = websocket::dial(dialer, ticket, answered).await?;
+            Ok(Link::WebSocket(Box::new(io)))
+        }
         CarrierKind::Quic => Err(DialError::Local("this agent has no QUIC".to_owned())),
     }
 }
@@ -159,7 +163,7 @@ impl Link {
     ) -> Begun {
         match self {
             Self::Tls(io) => begin(io, meters, on_stream),
-            Self::WebSocket(io) => begin(io, meters, on_stream),
+            Self::WebSocket(io) => begin(WebSocket::client(io), meters, on_stream),
         }
     }
 }

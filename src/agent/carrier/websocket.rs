@@ -6,10 +6,9 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::upgrade::{Switched, request, switch};
 use crate::agent::dial::{DialError, Dialer};
-use crate::relay::WebSocket;
 use crate::wire::carrier::MUX_PROTOCOL;
 
-/// Opens a carrier by its ticket; `answered` is told the status that the gateway answers with.
+/// Opens a carrier by its ticket: what follows is a WebSocket's frames; `answered` is told the status that the gateway answers with.
 ///
 /// # Errors
 /// [`DialError`]; the ticket may be used up.
@@ -17,14 +16,14 @@ pub(super) async fn dial(
     dialer: &Dialer,
     ticket: &str,
     answered: impl FnOnce(u16),
-) -> Result<WebSocket<Switched>, DialError> {
+) -> Result<Switched, DialError> {
     let key = generate_key();
     let request = request(dialer, ticket, "websocket")
         .header(header::SEC_WEBSOCKET_VERSION, "13")
         .header(header::SEC_WEBSOCKET_KEY, &key)
         .header(header::SEC_WEBSOCKET_PROTOCOL, MUX_PROTOCOL);
     let accept = derive_accept_key(key.as_bytes());
-    let io = switch(dialer, request, answered, |response| {
+    switch(dialer, request, answered, |response| {
         let is = |name, value: &str| response.headers().get(name).is_some_and(|is| is == value);
         if !is(header::SEC_WEBSOCKET_ACCEPT, &accept) {
             return Err("what answers speaks no WebSocket");
@@ -34,6 +33,5 @@ pub(super) async fn dial(
         }
         Ok(())
     })
-    .await?;
-    Ok(WebSocket::client(io))
+    .await
 }

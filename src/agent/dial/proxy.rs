@@ -196,12 +196,13 @@ impl Proxy {
             };
             let tls = Arc::new(client_config(self.ca_file.as_deref(), &[b"http/1.1"])?);
             let whom = format!("the proxy {self}");
-            let stream = secure(stream, name, tls, &whom).await.map_err(|error| match error {
-                DialError::Certificate(why) => DialError::Proxy(format!(
+            let secured = secure(stream, name, tls, &whom).await;
+            if let Err(DialError::Certificate(why)) = &secured {
+                return Err(DialError::Proxy(format!(
                     "the certificate of the proxy {self} is not trusted: {why}; set pipeops.proxy.ca_file to its CA"
-                )),
-                other => other,
-            })?;
+                )));
+            }
+            let stream = secured?;
             Ok(Transport::Tls(Box::new(self.connect(stream, place).await?)))
         };
         timeout(limit, asked).await.unwrap_or_else(|_| {

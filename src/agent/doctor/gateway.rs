@@ -131,10 +131,9 @@ async fn listen(socket: &mut Socket) -> (Vec<OpenCarrier>, Option<Duration>) {
             Some(Ok(WsMessage::Text(text))) => {
                 if let Ok(Decoded::Known(envelope)) = decode(&text)
                     && let Message::OpenCarrier(ticket) = envelope.message
+                    && open.len() < CarrierKind::ALL.len()
                 {
-                    if open.len() < CarrierKind::ALL.len() {
-                        open.push(ticket);
-                    }
+                    open.push(ticket);
                 }
             }
             Some(Ok(_)) => {}

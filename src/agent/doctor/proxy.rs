@@ -51,14 +51,8 @@ async fn lead(dialer: &Dialer, proxy: &Proxy, address: SocketAddr) -> (Finding, 
             (Finding::ok("proxy", &place, details), true)
         }
         Err(error) => {
-            let action = match error {
-                DialError::Proxy(_) => {
-                    "do what it says; where the gateway can be reached without the proxy, name it in NO_PROXY or pipeops.proxy.no_proxy"
-                }
-                _ => {
-                    "ask who runs the proxy whether it may reach the gateway; where the gateway can be reached without it, name it in NO_PROXY or pipeops.proxy.no_proxy"
-                }
-            };
+            let action = "ask who runs the proxy whether it may reach the gateway; where the gateway can be reached without \
+                it, name the gateway in NO_PROXY or pipeops.proxy.no_proxy";
             let details = format!("{error}; {by} names it");
             (Finding::failed("proxy", &place, details, action), false)
         }
