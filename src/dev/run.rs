@@ -18,7 +18,7 @@ use super::summary::{Kubernetes, Summary};
 use crate::agent::cluster::Cluster;
 use crate::agent::config::{
     AgentConfig, ClusterConfig, ForwardConfig, IdentityMode, KubernetesConfig, PlatformConfig,
-    Prefix, Protocol, TunnelConfig,
+    Prefix, Protocol, ProxyConfig, TunnelConfig,
 };
 use crate::agent::{Agent, AgentError, Connection};
 use crate::config::Period;
@@ -295,11 +295,17 @@ fn agent_config(
             token: None,
             token_file: Some(identity.agent_token.clone()),
             ca_file: Some(folder.join("ca.crt")),
+            // The gateway is in this process, whatever proxy leads out of this machine.
+            proxy: ProxyConfig {
+                no_proxy: Some("*".to_owned()),
+                ..ProxyConfig::default()
+            },
             ..PlatformConfig::default()
         },
         tunnel: TunnelConfig {
             enabled: true,
             forwards: vec![forward],
+            ..TunnelConfig::default()
         },
         kubernetes: kubernetes_config(options, kubernetes),
         drain_timeout: DRAIN,

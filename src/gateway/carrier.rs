@@ -1,23 +1,45 @@
 //! A data carrier on the gateway's side, and the streams kept ready on it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::http::exchange::{self, Receiver, Sender};
 use crate::mux::{OpenError, Session};
+use crate::relay::Pressure;
 use crate::wire::limits::{MAX_IDLE_STREAMS, MAX_STREAMS};
 
 /// A stream that no request has used for this long is let go.
 const IDLE: Duration = Duration::from_secs(60);
 
+/// How often [`Carrier::sweep`] is called.
+pub(super) const SWEEP: Duration = Duration::from_secs(5);
+
+/// A carrier with so many exchanges is loaded: the next one takes its time to come.
+const LOADED: usize = MAX_STREAMS / 2;
+
+/// What a connection that takes no more weighs against an exchange.
+const FULL: usize = 16;
+
+/// A session has stream ids for a billion streams and more; one with so many behind it is replaced
+/// in time.
+const WORN: u64 = 1 << 29;
+
 /// A session with an agent and the idle streams on it.
 #[derive(Debug)]
 pub(super) struct Carrier {
+    /// Its name on the control channel.
+    pub(super) number: u64,
     pub(super) session: Session,
+    pressure: Rc<Pressure>,
     idle: RefCell<VecDeque<Idle>>,
+    /// Its connection was full for most of the time since the last sweep.
+    pressed: Cell<bool>,
+    /// Since when no sweep has seen anything on it.
+    unused: Cell<Instant>,
 }
 
 #[derive(Debug)]
@@ -28,10 +50,14 @@ struct Idle {
 }
 
 impl Carrier {
-    pub(super) fn new(session: Session) -> Self {
+    pub(super) fn new(number: u64, session: Session, pressure: Rc<Pressure>) -> Self {
         Self {
+            number,
             session,
+            pressure,
             idle: RefCell::default(),
+            pressed: Cell::new(false),
+            unused: Cell::new(Instant::now()),
         }
     }
 
@@ -42,9 +68,32 @@ impl Carrier {
             .saturating_sub(self.idle.borrow().len())
     }
 
+    /// What it has to do, to compare with others.
+    pub(super) fn load(&self) -> usize {
+        self.active() + if self.pressure.is_full() { FULL } else { 0 }
+    }
+
     /// Whether another exchange fits.
     pub(super) fn has_room(&self) -> bool {
         self.active() < MAX_STREAMS
+    }
+
+    /// Whether one more carrier would be of use.
+    pub(super) fn is_loaded(&self) -> bool {
+        self.active() >= LOADED || self.pressed.get()
+    }
+
+    /// Whether another one is to take its place, whatever it has to do.
+    pub(super) fn is_worn(&self) -> bool {
+        self.session.stats().streams >= WORN
+    }
+
+    /// For how long it has carried nothing, to within [`SWEEP`].
+    pub(super) fn idle_for(&self) -> Duration {
+        if self.active() > 0 {
+            return Duration::ZERO;
+        }
+        self.unused.get().elapsed()
     }
 
     /// A stream for an exchange: the one used last, or a new one.
@@ -73,10 +122,15 @@ impl Carrier {
         }
     }
 
-    /// Lets go of streams that have been idle for long.
-    pub(super) fn sweep(&self) {
-        self.idle
-            .borrow_mut()
-            .retain(|idle| idle.since.elapsed() < IDLE);
+    /// Lets go of streams that have been idle for long, and looks at the load; `far` says whether the
+    /// network limits a connection.
+    pub(super) fn sweep(&self, far: bool) {
+        let mut idle = self.idle.borrow_mut();
+        idle.retain(|idle| idle.since.elapsed() < IDLE);
+        drop(idle);
+        self.pressed.set(self.pressure.take() > SWEEP / 2 && far);
+        if self.active() > 0 {
+            self.unused.set(Instant::now());
+        }
     }
 }

@@ -28,6 +28,7 @@ mod run;
 mod service;
 mod shared;
 pub mod store;
+mod switch;
 mod tickets;
 pub mod tls;
 mod upgrade;

@@ -14,8 +14,9 @@ use super::hosts::Hosts;
 use super::metrics::Metrics;
 use super::probe::Probes;
 use super::tickets::{AgentKey, Tickets};
-use super::upgrade::CarrierIo;
+use super::upgrade::Arrival;
 use crate::admin::Failing;
+use crate::wire::control::WantCarrier;
 
 /// Mail that may wait for a worker; senders wait beyond it.
 pub(super) const MAILBOX: usize = 1024;
@@ -29,8 +30,10 @@ pub(super) enum Mail {
     AgentDraining(AgentKey),
     /// Its control channel has ended.
     AgentGone(AgentKey),
+    /// It would like to open a carrier.
+    AgentWants(AgentKey, WantCarrier),
     /// A carrier for the worker that gets this.
-    Carrier(AgentKey, Box<CarrierIo>),
+    Carrier(Box<Arrival>),
 }
 
 /// Shared by all workers and the main thread.

@@ -2,10 +2,13 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
 
+use super::upgrade::KINDS;
+use crate::wire::control::OpenCarrier;
 use crate::wire::limits::{MAX_TICKETS_PER_AGENT, TICKET_LIFETIME};
 
 /// Names one connection of one agent; a later connection has a greater generation.
@@ -33,12 +36,19 @@ pub(super) struct Ticket {
     /// The worker that the carrier is for.
     pub(super) worker: usize,
     pub(super) purpose: Purpose,
+    /// Names the carrier on the control channel.
+    pub(super) number: u64,
+    /// The carrier whose place it takes.
+    pub(super) replaces: Option<u64>,
     expires: Instant,
 }
 
 /// All tickets that are outstanding.
 #[derive(Default)]
-pub(super) struct Tickets(Mutex<HashMap<String, Ticket>>);
+pub(super) struct Tickets {
+    outstanding: Mutex<HashMap<String, Ticket>>,
+    issued: AtomicU64,
+}
 
 impl fmt::Debug for Tickets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -48,16 +58,19 @@ impl fmt::Debug for Tickets {
 
 impl Tickets {
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Ticket>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.outstanding
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Issues a ticket, or `None` while the agent has as many as it may.
+    /// Issues a ticket and what to tell the agent, or `None` while the agent has as many as it may.
     pub(super) fn issue(
         &self,
         agent: &AgentKey,
         worker: usize,
         purpose: Purpose,
-    ) -> Option<String> {
+        replaces: Option<u64>,
+    ) -> Option<OpenCarrier> {
         let now = Instant::now();
         let mut tickets = self.lock();
         tickets.retain(|_, ticket| ticket.expires > now);
@@ -69,6 +82,7 @@ impl Tickets {
             return None;
         }
         let secret = super::random_id(32)?;
+        let number = self.issued.fetch_add(1, Ordering::Relaxed);
         let expires = now + TICKET_LIFETIME;
         tickets.insert(
             secret.clone(),
@@ -76,10 +90,17 @@ impl Tickets {
                 agent: agent.clone(),
                 worker,
                 purpose,
+                number,
+                replaces,
                 expires,
             },
         );
-        Some(secret)
+        Some(OpenCarrier {
+            ticket: secret,
+            kinds: KINDS.map(|kind| kind.to_string()).to_vec(),
+            carrier: Some(number),
+            replaces,
+        })
     }
 
     /// Takes a ticket; it is good only once.
@@ -106,12 +127,12 @@ mod tests {
             cluster: "cls-a".into(),
             generation: 1,
         };
-        let first = tickets.issue(&agent, 3, Purpose::Serve).unwrap();
-        assert_eq!(tickets.redeem(&first).unwrap().worker, 3);
-        assert!(tickets.redeem(&first).is_none());
-        let late = tickets.issue(&agent, 0, Purpose::Serve).unwrap();
+        let first = tickets.issue(&agent, 3, Purpose::Serve, None).unwrap();
+        assert_eq!(tickets.redeem(&first.ticket).unwrap().worker, 3);
+        assert!(tickets.redeem(&first.ticket).is_none());
+        let late = tickets.issue(&agent, 0, Purpose::Serve, None).unwrap();
         tokio::time::advance(TICKET_LIFETIME).await;
-        assert!(tickets.redeem(&late).is_none());
+        assert!(tickets.redeem(&late.ticket).is_none());
     }
 
     #[tokio::test]
@@ -122,10 +143,10 @@ mod tests {
             generation: 1,
         };
         for _ in 0..MAX_TICKETS_PER_AGENT {
-            tickets.issue(&agent, 0, Purpose::Serve).unwrap();
+            tickets.issue(&agent, 0, Purpose::Serve, None).unwrap();
         }
-        assert!(tickets.issue(&agent, 0, Purpose::Serve).is_none());
+        assert!(tickets.issue(&agent, 0, Purpose::Serve, None).is_none());
         tickets.forget(&agent);
-        assert!(tickets.issue(&agent, 0, Purpose::Serve).is_some());
+        assert!(tickets.issue(&agent, 0, Purpose::Serve, None).is_some());
     }
 }

@@ -15,6 +15,7 @@ use tokio::time::{interval, sleep};
 use tokio_util::task::TaskTracker;
 
 use super::agents::Agents;
+use super::carrier::SWEEP;
 use super::connection::{self, Front};
 use super::metrics::Held;
 use super::shared::{Mail, Shared};
@@ -157,15 +158,16 @@ async fn read_mail(worker: Rc<Worker>, mut mailbox: mpsc::Receiver<Mail>) {
             Mail::AgentUp(handle) => worker.agents.up(handle),
             Mail::AgentDraining(key) => worker.agents.draining(&key),
             Mail::AgentGone(key) => worker.agents.gone(&key),
-            Mail::Carrier(key, io) => {
-                spawn_local(upgrade::run(Rc::clone(&worker), key, io));
+            Mail::AgentWants(key, want) => worker.agents.want(&key, want),
+            Mail::Carrier(arrival) => {
+                spawn_local(upgrade::run(Rc::clone(&worker), arrival));
             }
         }
     }
 }
 
 async fn sweep(worker: Rc<Worker>) {
-    let mut ticks = interval(Duration::from_secs(5));
+    let mut ticks = interval(SWEEP);
     loop {
         ticks.tick().await;
         worker.agents.sweep();

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use prometheus::{Histogram, IntCounter, IntGauge};
 
-use super::label::{CarrierEnd, CarrierKind, Direction, MessageType, Queue, Table};
+use super::label::{CarrierEnd, Direction, MessageType, Queue, Table};
 use super::registry::Registry;
 use super::service::Services;
 use super::session::{CarrierUp, SessionMeters};
 use crate::build_info;
 use crate::metrics::registry::{Kind, Open};
+use crate::wire::carrier::CarrierKind;
 use crate::wire::error::ErrorCode;
 use crate::wire::limits::MAX_STREAMS;
 

@@ -1,7 +1,14 @@
-//! Raw bytes between a socket and a stream of the tunnel, and how the tunnel's sockets are set.
+//! Raw bytes between a socket and a stream of the tunnel, and the tunnel's connections: how sockets are
+//! set, and what runs over them.
 
+mod early;
+mod pressure;
 mod pump;
 mod tcp;
+mod websocket;
 
+pub use early::Early;
+pub use pressure::{Gauged, Pressure};
 pub use pump::{RelayError, relay};
 pub use tcp::{Socket, tune, tune_carrier};
+pub use websocket::WebSocket;

@@ -109,6 +109,25 @@ pub const TICKET_LIFETIME: Duration = Duration::from_secs(30);
 /// Tickets that may be outstanding for one agent.
 pub const MAX_TICKETS_PER_AGENT: usize = 64;
 
+/// Carriers that one worker of the gateway has of one agent, at most and by default. Each is a
+/// connection with a congestion window of its own; more than four gain little over that.
+pub const MAX_CARRIERS: usize = 4;
+
+/// Carriers that an agent holds or dials, whatever it is asked for: [`MAX_CARRIERS`] for each of
+/// 64 workers, twice while better ones take their place.
+pub const MAX_AGENT_CARRIERS: usize = 512;
+
+/// A kind of carrier that works is being tried this soon after others were tried in vain.
+pub const CARRIER_FALLBACK: Duration = Duration::from_secs(3);
+
+/// A carrier of a kind that is not the best one has that one tried again after this long, and up
+/// to a tenth more: with [`CARRIER_FALLBACK`] within a minute.
+pub const CARRIER_CLIMB: Duration = Duration::from_secs(45);
+
+/// Payload of a WebSocket's message: header and payload together are four TLS records, so that no
+/// small one follows.
+pub const WEBSOCKET_MESSAGE: usize = 64 * 1024 - 8;
+
 /// A request waits this long for a carrier of an agent that is connected, or just was.
 pub const CARRIER_WAIT: Duration = Duration::from_secs(5);
 

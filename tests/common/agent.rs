@@ -73,7 +73,13 @@ impl AgentConfig {
 
     /// Starts it.
     pub fn spawn(self) -> Agent {
-        let process = Process::spawn("agent", &mut self.command(&[]));
+        self.spawn_with(&[])
+    }
+
+    /// Starts it with these variables.
+    pub fn spawn_with(self, variables: &[(&str, &str)]) -> Agent {
+        let mut command = self.command(&[]);
+        let process = Process::spawn("agent", command.envs(variables.iter().copied()));
         Agent { process }
     }
 
@@ -81,6 +87,10 @@ impl AgentConfig {
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(PROGRAM);
         command.arg("--config").arg(self.write()).args(args);
+        // Whatever proxy leads out of this machine, the gateway is on it.
+        for name in ["https_proxy", "all_proxy", "http_proxy", "no_proxy"] {
+            command.env_remove(name).env_remove(name.to_uppercase());
+        }
         command
     }
 

@@ -133,10 +133,18 @@ async fn check_gateway(config: &AgentConfig, limit: Duration) -> Vec<Finding> {
         None => (Finding::skipped("tcp", &place, "needs dns"), None),
     };
     found.push(tcp);
-    found.push(proxy::check(&dialer, address.is_some()));
-    let (tls, trusted, by_date) = match address {
+    let (proxy, open) = proxy::check(&dialer, address).await;
+    found.push(proxy);
+    let (tls, trusted, by_date) = match address.filter(|_| open) {
         Some(address) => network::tls(&dialer, address).await,
-        None => (Finding::skipped("tls", &place, "needs tcp"), false, None),
+        None => {
+            let needs = if address.is_some() {
+                "needs proxy"
+            } else {
+                "needs tcp"
+            };
+            (Finding::skipped("tls", &place, needs), false, None)
+        }
     };
     found.push(tls);
     let (visited, by_welcome) = if trusted {

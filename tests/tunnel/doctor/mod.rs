@@ -23,22 +23,10 @@ fn config(gateway: &Gateway, forwards: &[Value]) -> AgentConfig {
     })
 }
 
-/// The doctor's command, with nothing of this machine's environment about proxies.
+/// The doctor's command.
 fn command(config: &AgentConfig, args: &[&str]) -> Command {
     let mut command = config.command(&["doctor"]);
     command.args(args);
-    for name in [
-        "https_proxy",
-        "HTTPS_PROXY",
-        "all_proxy",
-        "ALL_PROXY",
-        "http_proxy",
-        "HTTP_PROXY",
-        "no_proxy",
-        "NO_PROXY",
-    ] {
-        command.env_remove(name);
-    }
     command
 }
 
