@@ -202,6 +202,8 @@ label! {
     pub CarrierKind as "kind" {
         /// TLS over TCP.
         Tls = "tls",
+        /// QUIC, over UDP.
+        Quic = "quic",
     }
 }
 
