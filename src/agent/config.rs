@@ -115,6 +115,8 @@ impl Default for PlatformConfig {
 pub struct TunnelConfig {
     /// Whether carriers are opened; without them the agent only reports.
     pub enabled: bool,
+    /// Kinds of carrier to use, best first; the next is tried where one does not come about.
+    pub carriers: Vec<CarrierType>,
     /// Services by name (`grafana` is one of them).
     pub forwards: Vec<ForwardConfig>,
 }
@@ -123,9 +125,20 @@ impl Default for TunnelConfig {
     fn default() -> Self {
         Self {
             enabled: true,
+            carriers: vec![CarrierType::Tls],
             forwards: Vec::new(),
         }
     }
+}
+
+/// What a carrier runs over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum CarrierType {
+    /// TLS over TCP.
+    Tls,
+    /// QUIC, over UDP: the better one where packets are lost.
+    Quic,
 }
 
 /// One service that is reachable by its name.

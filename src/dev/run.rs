@@ -298,8 +298,8 @@ fn agent_config(
             ..PlatformConfig::default()
         },
         tunnel: TunnelConfig {
-            enabled: true,
             forwards: vec![forward],
+            ..TunnelConfig::default()
         },
         kubernetes: kubernetes_config(options, kubernetes),
         drain_timeout: DRAIN,

@@ -44,6 +44,8 @@ pub(super) struct Agents {
     worker: usize,
     started: Instant,
     tickets: Arc<Tickets>,
+    /// The kinds of carrier that agents are asked for.
+    kinds: Vec<String>,
     clusters: RefCell<HashMap<String, Cluster>>,
     /// Carriers of agents that have left the table; each is closed once nothing runs on it.
     retired: RefCell<Vec<Rc<Carrier>>>,
@@ -71,11 +73,12 @@ enum Pick {
 }
 
 impl Agents {
-    pub(super) fn new(worker: usize, tickets: Arc<Tickets>) -> Self {
+    pub(super) fn new(worker: usize, tickets: Arc<Tickets>, kinds: Vec<String>) -> Self {
         Self {
             worker,
             started: Instant::now(),
             tickets,
+            kinds,
             clusters: RefCell::default(),
             retired: RefCell::default(),
         }
@@ -275,7 +278,7 @@ impl Agents {
         else {
             return;
         };
-        let kinds = vec!["tls".to_owned()];
+        let kinds = self.kinds.clone();
         let message = Message::OpenCarrier(OpenCarrier { ticket, kinds });
         // A full queue means a stalled agent: the wait ends in an error that says so.
         if agent.handle.control.try_send(message).is_ok() {

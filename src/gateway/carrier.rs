@@ -1,12 +1,18 @@
-//! A data carrier on the gateway's side, and the streams kept ready on it.
+//! A data carrier on the gateway's side, whatever it runs over, and the streams kept ready on it.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::fmt::Display;
+use std::pin::pin;
+use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::tickets::AgentKey;
+use super::worker::Worker;
 use crate::http::exchange::{self, Receiver, Sender};
+use crate::metrics::{CarrierEnd, CarrierKind, Label};
 use crate::mux::{OpenError, Session};
 use crate::wire::limits::{MAX_IDLE_STREAMS, MAX_STREAMS};
 
@@ -79,4 +85,56 @@ impl Carrier {
             .borrow_mut()
             .retain(|idle| idle.since.elapsed() < IDLE);
     }
+}
+
+/// Runs a carrier on this worker until it ends, with the session of it.
+pub(super) async fn run<E: Display>(
+    worker: &Worker,
+    key: &AgentKey,
+    kind: CarrierKind,
+    session: Session,
+    driver: impl Future<Output = Result<(), E>>,
+) {
+    let carrier = Rc::new(Carrier::new(session));
+    let Some(token_ended) = worker.agents.adopt(key, &carrier) else {
+        return;
+    };
+    let mut up = worker.shared.metrics.tunnel.carrier_up(kind);
+    tracing::info!(
+        cluster = key.cluster,
+        generation = key.generation,
+        worker = worker.index,
+        kind = kind.text(),
+        "carrier up"
+    );
+    let mut driver = pin!(driver);
+    // Dropping the driver cuts every stream at once, whatever is still on its way.
+    let ended = tokio::select! {
+        ended = driver.as_mut() => ended,
+        () = token_ended.cancelled() => {
+            up.end = CarrierEnd::Revoked;
+            Ok(())
+        }
+        () = worker.over.cancelled() => {
+            carrier.session.close();
+            driver.await
+        }
+    };
+    if ended.is_err() {
+        up.end = CarrierEnd::Failed;
+    }
+    drop(up);
+    worker.agents.lost(key, &carrier);
+    let stats = carrier.session.stats();
+    tracing::info!(
+        cluster = key.cluster,
+        generation = key.generation,
+        worker = worker.index,
+        kind = kind.text(),
+        bytes_sent = stats.sent,
+        bytes_received = stats.received,
+        streams = stats.streams,
+        error = ended.err().map(tracing::field::display),
+        "carrier down"
+    );
 }

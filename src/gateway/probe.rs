@@ -20,11 +20,9 @@ use super::control::{Channel, Reason};
 use super::directory::Grant;
 use super::store::ClusterRecord;
 use super::tickets::{AgentKey, Purpose};
-use super::upgrade::CarrierIo;
 use super::worker::Worker;
 use crate::http::exchange;
-use crate::metrics::SessionMeters;
-use crate::mux::{Role, Session};
+use crate::mux::Session;
 use crate::wire::control::{Message, OpenCarrier};
 use crate::wire::error::{ApiError, ErrorCode};
 use crate::wire::frame::Frame;
@@ -140,10 +138,9 @@ impl Probe {
 }
 
 /// A probe's carrier: one exchange, which proves both directions, and the end.
-pub(super) async fn carry(key: &AgentKey, io: CarrierIo, meters: SessionMeters) {
-    let (session, driver) = Session::new(io, Role::Server, meters, drop);
+pub(super) async fn carry(key: &AgentKey, session: &Session, driver: impl Future) {
     let exchange = async {
-        let answered = ask(&session).await;
+        let answered = ask(session).await;
         session.close();
         answered
     };

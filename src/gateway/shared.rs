@@ -1,6 +1,6 @@
 //! What the gateway's threads share.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use jiff::Timestamp;
@@ -13,9 +13,11 @@ use super::directory::Directory;
 use super::hosts::Hosts;
 use super::metrics::Metrics;
 use super::probe::Probes;
+use super::quic::Arrival;
 use super::tickets::{AgentKey, Tickets};
 use super::upgrade::CarrierIo;
 use crate::admin::Failing;
+use crate::metrics::{CarrierKind, Label};
 
 /// Mail that may wait for a worker; senders wait beyond it.
 pub(super) const MAILBOX: usize = 1024;
@@ -31,6 +33,8 @@ pub(super) enum Mail {
     AgentGone(AgentKey),
     /// A carrier for the worker that gets this.
     Carrier(AgentKey, Box<CarrierIo>),
+    /// A QUIC connection that has begun, for the worker that gets this.
+    Quic(Box<Arrival>),
 }
 
 /// Shared by all workers and the main thread.
@@ -49,6 +53,7 @@ pub(super) struct Shared {
     /// Cancelled when what still runs is to be cut.
     pub(super) kill: CancellationToken,
     generations: AtomicU64,
+    quic: AtomicBool,
     draining: OnceLock<Timestamp>,
     lost: OnceLock<Failing>,
 }
@@ -74,6 +79,7 @@ impl Shared {
             drain: CancellationToken::new(),
             kill: CancellationToken::new(),
             generations: AtomicU64::new(1),
+            quic: AtomicBool::new(false),
             draining: OnceLock::new(),
             lost: OnceLock::new(),
         }
@@ -81,6 +87,19 @@ impl Shared {
 
     pub(super) fn next_generation(&self) -> u64 {
         self.generations.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Notes that QUIC carriers can be opened.
+    pub(super) fn has_quic(&self) {
+        self.quic.store(true, Ordering::Relaxed);
+    }
+
+    /// The kinds of carrier that an agent may open, as `open_carrier` names them.
+    pub(super) fn carrier_kinds(&self) -> Vec<String> {
+        let quic = self.quic.load(Ordering::Relaxed);
+        let kinds = [(CarrierKind::Tls, true), (CarrierKind::Quic, quic)];
+        let open = kinds.into_iter().filter(|(_, open)| *open);
+        open.map(|(kind, _)| kind.text().to_owned()).collect()
     }
 
     /// Takes no new work from now on; whoever asks learns it before anybody is turned away.

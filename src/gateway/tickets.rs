@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::time::Instant;
 
 use crate::wire::limits::{MAX_TICKETS_PER_AGENT, TICKET_LIFETIME};
+use crate::wire::quic::{TICKET_ID, ticket_id};
 
 /// Names one connection of one agent; a later connection has a greater generation.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -36,9 +37,9 @@ pub(super) struct Ticket {
     expires: Instant,
 }
 
-/// All tickets that are outstanding.
+/// All tickets that are outstanding, by what is known of them before they are shown.
 #[derive(Default)]
-pub(super) struct Tickets(Mutex<HashMap<String, Ticket>>);
+pub(super) struct Tickets(Mutex<HashMap<[u8; TICKET_ID], Ticket>>);
 
 impl fmt::Debug for Tickets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -47,7 +48,7 @@ impl fmt::Debug for Tickets {
 }
 
 impl Tickets {
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Ticket>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<[u8; TICKET_ID], Ticket>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -71,7 +72,7 @@ impl Tickets {
         let secret = super::random_id(32)?;
         let expires = now + TICKET_LIFETIME;
         tickets.insert(
-            secret.clone(),
+            ticket_id(&secret),
             Ticket {
                 agent: agent.clone(),
                 worker,
@@ -85,8 +86,15 @@ impl Tickets {
     /// Takes a ticket; it is good only once.
     pub(super) fn redeem(&self, secret: &str) -> Option<Ticket> {
         self.lock()
-            .remove(secret)
+            .remove(&ticket_id(secret))
             .filter(|ticket| ticket.expires > Instant::now())
+    }
+
+    /// The worker whose ticket makes this id, while it is outstanding; it is not taken.
+    pub(super) fn worker_of(&self, id: &[u8]) -> Option<usize> {
+        let tickets = self.lock();
+        let ticket = tickets.get(<&[u8; TICKET_ID]>::try_from(id).ok()?)?;
+        (ticket.expires > Instant::now()).then_some(ticket.worker)
     }
 
     /// Forgets the tickets of an agent that has gone.
@@ -107,10 +115,14 @@ mod tests {
             generation: 1,
         };
         let first = tickets.issue(&agent, 3, Purpose::Serve).unwrap();
+        assert_eq!(tickets.worker_of(&ticket_id(&first)), Some(3));
+        assert_eq!(tickets.worker_of(b"short"), None);
         assert_eq!(tickets.redeem(&first).unwrap().worker, 3);
         assert!(tickets.redeem(&first).is_none());
+        assert_eq!(tickets.worker_of(&ticket_id(&first)), None);
         let late = tickets.issue(&agent, 0, Purpose::Serve).unwrap();
         tokio::time::advance(TICKET_LIFETIME).await;
+        assert_eq!(tickets.worker_of(&ticket_id(&late)), None);
         assert!(tickets.redeem(&late).is_none());
     }
 

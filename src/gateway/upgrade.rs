@@ -17,7 +17,7 @@ use secrecy::ExposeSecret;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::server::TlsStream;
 
-use super::carrier::Carrier;
+use super::carrier;
 use super::metrics::AuthFailure;
 use super::probe;
 use super::service::Client;
@@ -26,7 +26,7 @@ use super::tickets::{AgentKey, Purpose, Ticket};
 use super::worker::Worker;
 use crate::http::framing::Guard;
 use crate::http::headers;
-use crate::metrics::{CarrierEnd, CarrierKind};
+use crate::metrics::CarrierKind;
 use crate::mux::{Role, Session};
 use crate::relay::Socket;
 use crate::wire::error::{ApiError, ErrorCode};
@@ -106,7 +106,8 @@ async fn hand_over(worker: Rc<Worker>, ticket: Ticket, upgrade: OnUpgrade) {
     let Some(mut io) = io else { return };
     if ticket.purpose == Purpose::Probe {
         let meters = worker.shared.metrics.tunnel.session(CarrierKind::Tls);
-        return probe::carry(&ticket.agent, io, meters).await;
+        let (session, driver) = Session::new(io, Role::Server, meters, drop);
+        return probe::carry(&ticket.agent, &session, driver).await;
     }
     let Some(mailbox) = worker.shared.mailboxes.get(ticket.worker) else {
         return;
@@ -128,45 +129,10 @@ pub(super) async fn run(worker: Rc<Worker>, key: AgentKey, mut io: Box<CarrierIo
         tracing::warn!(%error, cluster = key.cluster, "a carrier's connection is lost");
         return;
     }
+    let meters = worker.shared.metrics.tunnel.session(CarrierKind::Tls);
     // The agent opens no streams; one that does is reset by being dropped here.
-    let tunnel = &worker.shared.metrics.tunnel;
-    let meters = tunnel.session(CarrierKind::Tls);
     let (session, driver) = Session::new(*io, Role::Server, meters, drop);
-    let carrier = Rc::new(Carrier::new(session));
-    let Some(token_ended) = worker.agents.adopt(&key, &carrier) else {
-        return;
-    };
-    let mut up = tunnel.carrier_up(CarrierKind::Tls);
-    tracing::info!(
-        cluster = key.cluster,
-        generation = key.generation,
-        worker = worker.index,
-        "carrier up"
-    );
-    // Dropping the driver cuts every stream at once, whatever is still on its way.
-    let ended = tokio::select! {
-        ended = driver => ended,
-        () = token_ended.cancelled() => {
-            up.end = CarrierEnd::Revoked;
-            Ok(())
-        }
-    };
-    if ended.is_err() {
-        up.end = CarrierEnd::Failed;
-    }
-    drop(up);
-    worker.agents.lost(&key, &carrier);
-    let stats = carrier.session.stats();
-    tracing::info!(
-        cluster = key.cluster,
-        generation = key.generation,
-        worker = worker.index,
-        bytes_sent = stats.sent,
-        bytes_received = stats.received,
-        streams = stats.streams,
-        error = ended.err().map(tracing::field::display),
-        "carrier down"
-    );
+    carrier::run(&worker, &key, CarrierKind::Tls, session, driver).await;
 }
 
 impl AsyncRead for CarrierIo {

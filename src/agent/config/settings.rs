@@ -98,6 +98,12 @@ impl Settings for AgentConfig {
         let mut found = Vec::new();
         self.check_platform(&mut found);
         self.admin.violations(&mut found);
+        if self.tunnel.carriers.is_empty() {
+            let path = Path::dotted("tunnel.carriers");
+            found.push(
+                Violation::new(path, "names no kind").help("use tls, quic, or both, best first"),
+            );
+        }
         self.check_forwards(&mut found);
         for (path, period) in [
             ("pipeops.timeout", self.pipeops.timeout),

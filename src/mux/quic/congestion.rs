@@ -12,7 +12,7 @@ use std::time::Duration;
 use quinn::congestion::{BbrConfig, Controller, ControllerFactory, CubicConfig};
 use quinn_proto::RttEstimator;
 
-/// The clock that quinn's interfaces use.
+#[expect(clippy::disallowed_types, reason = "quinn's interfaces take this one")]
 type Instant = std::time::Instant;
 
 /// Losses in as many round trips before they count as the path's own: a start that overshoots, or
