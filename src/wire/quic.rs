@@ -1,4 +1,4 @@
-//! How a QUIC carrier begins; `proto/carriers.md` says it in words.
+//! How a QUIC carrier begins; `proto/README.md` says it in words.
 //!
 //! The agent's first connection id is made from its ticket, so that the gateway knows from the
 //! first packet which worker the carrier is for, and does nothing for a peer without a ticket. It
