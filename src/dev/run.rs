@@ -303,7 +303,6 @@ fn agent_config(
             ..PlatformConfig::default()
         },
         tunnel: TunnelConfig {
-            enabled: true,
             forwards: vec![forward],
             ..TunnelConfig::default()
         },

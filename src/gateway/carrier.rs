@@ -1,15 +1,20 @@
-//! A data carrier on the gateway's side, and the streams kept ready on it.
+//! A data carrier on the gateway's side, whatever it runs over, and the streams kept ready on it.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::tickets::Ticket;
+use super::worker::Worker;
 use crate::http::exchange::{self, Receiver, Sender};
+use crate::metrics::CarrierEnd;
 use crate::mux::{OpenError, Session};
 use crate::relay::Pressure;
+use crate::wire::carrier::CarrierKind;
 use crate::wire::limits::{MAX_IDLE_STREAMS, MAX_STREAMS};
 
 /// A stream that no request has used for this long is let go.
@@ -23,10 +28,6 @@ const LOADED: usize = MAX_STREAMS / 2;
 
 /// What a connection that takes no more weighs against an exchange.
 const FULL: usize = 16;
-
-/// A session has stream ids for a billion streams and more; one with so many behind it is replaced
-/// in time.
-const WORN: u64 = 1 << 29;
 
 /// A session with an agent and the idle streams on it.
 #[derive(Debug)]
@@ -85,7 +86,7 @@ impl Carrier {
 
     /// Whether another one is to take its place, whatever it has to do.
     pub(super) fn is_worn(&self) -> bool {
-        self.session.stats().streams >= WORN
+        self.session.is_worn()
     }
 
     /// For how long it has carried nothing, to within [`SWEEP`].
@@ -133,4 +134,67 @@ impl Carrier {
             self.unused.set(Instant::now());
         }
     }
+}
+
+/// A session that moves while its driver is polled.
+pub(super) struct Begun {
+    pub(super) kind: CarrierKind,
+    pub(super) session: Session,
+    pub(super) driver: Pin<Box<dyn Future<Output = Result<(), String>>>>,
+    pub(super) pressure: Rc<Pressure>,
+}
+
+/// Runs a carrier on this worker until it ends.
+pub(super) async fn run(worker: &Worker, ticket: &Ticket, begun: Begun) {
+    let Begun {
+        kind,
+        session,
+        mut driver,
+        pressure,
+    } = begun;
+    let key = &ticket.agent;
+    let carrier = Rc::new(Carrier::new(ticket.number, session, pressure));
+    let Some(token_ended) = worker.agents.adopt(key, &carrier, ticket.replaces) else {
+        return;
+    };
+    let mut up = worker.shared.metrics.tunnel.carrier_up(kind);
+    tracing::info!(
+        cluster = key.cluster,
+        generation = key.generation,
+        worker = worker.index,
+        %kind,
+        carrier = carrier.number,
+        replaces = ticket.replaces,
+        "carrier up"
+    );
+    // Dropping the driver cuts every stream at once, whatever is still on its way.
+    let ended = tokio::select! {
+        ended = driver.as_mut() => ended,
+        () = token_ended.cancelled() => {
+            up.end = CarrierEnd::Revoked;
+            Ok(())
+        }
+        () = worker.over.cancelled() => {
+            carrier.session.close();
+            driver.await
+        }
+    };
+    if ended.is_err() {
+        up.end = CarrierEnd::Failed;
+    }
+    drop(up);
+    worker.agents.lost(key, &carrier);
+    let stats = carrier.session.stats();
+    tracing::info!(
+        cluster = key.cluster,
+        generation = key.generation,
+        worker = worker.index,
+        %kind,
+        carrier = carrier.number,
+        bytes_sent = stats.sent,
+        bytes_received = stats.received,
+        streams = stats.streams,
+        error = ended.err().map(tracing::field::display),
+        "carrier down"
+    );
 }

@@ -37,6 +37,8 @@ pub struct GatewayConfig {
     pub state_dir: PathBuf,
     /// The certificate.
     pub tls: TlsConfig,
+    /// Carriers over QUIC.
+    pub quic: QuicConfig,
     /// Worker threads; by default one per core.
     #[schemars(range(min = 1, max = 1024))]
     pub threads: Option<usize>,
@@ -64,6 +66,21 @@ pub struct TlsConfig {
     pub self_signed: bool,
 }
 
+/// The `quic` section: agents' carriers over UDP, beside those over TCP.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct QuicConfig {
+    /// Whether agents may open them, on the UDP port of the listener's number. A host that has no
+    /// such port serves without, and says so in the log.
+    pub enabled: bool,
+}
+
+impl Default for QuicConfig {
+    fn default() -> Self {
+        Self { enabled: true }
+    }
+}
+
 impl Default for GatewayConfig {
     fn default() -> Self {
         Self {
@@ -74,6 +91,7 @@ impl Default for GatewayConfig {
             hosts: Vec::new(),
             state_dir: PathBuf::from("/var/lib/pipeops-gateway"),
             tls: TlsConfig::default(),
+            quic: QuicConfig::default(),
             threads: None,
             admin: AdminConfig::at(8081),
             monitoring: MonitoringConfig::at(9092),

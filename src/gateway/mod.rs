@@ -23,6 +23,7 @@ mod metrics;
 pub mod operator;
 mod probe;
 mod proxy;
+mod quic;
 mod record;
 mod run;
 mod service;

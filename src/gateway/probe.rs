@@ -16,14 +16,13 @@ use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::protocol::Message as WsMessage;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
+use super::carrier::Begun;
 use super::control::{Channel, Reason};
 use super::directory::Grant;
 use super::store::ClusterRecord;
 use super::tickets::{AgentKey, Purpose};
-use super::upgrade::{Begun, KINDS, Link};
 use super::worker::Worker;
 use crate::http::exchange;
-use crate::metrics::SessionMeters;
 use crate::mux::Session;
 use crate::wire::control::{Message, OpenCarrier};
 use crate::wire::error::{ApiError, ErrorCode};
@@ -114,7 +113,7 @@ impl Probe {
         channel.send(welcome).await?;
         let worker = Rc::clone(&channel.worker);
         let tickets = &worker.shared.tickets;
-        for kind in KINDS {
+        for kind in tickets.kinds() {
             let issued = tickets.issue(&channel.key, worker.index, Purpose::Probe, None);
             if let Some(open) = issued {
                 let kinds = vec![kind.to_string()];
@@ -138,11 +137,13 @@ impl Probe {
 }
 
 /// A probe's carrier: one exchange, which proves both directions, and the end.
-pub(super) async fn carry(key: &AgentKey, link: Link, meters: SessionMeters) {
-    let kind = link.kind();
+pub(super) async fn carry(key: &AgentKey, begun: Begun) {
     let Begun {
-        session, driver, ..
-    } = link.begin(meters);
+        kind,
+        session,
+        driver,
+        ..
+    } = begun;
     let exchange = async {
         let answered = ask(&session).await;
         session.close();

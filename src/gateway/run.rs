@@ -20,6 +20,7 @@ use super::directory::Directory;
 use super::face::{self, Face};
 use super::hosts::Hosts;
 use super::metrics::{self, MeteredStore, Metrics};
+use super::quic;
 use super::shared::{MAILBOX, Mail, Shared};
 use super::store::{RedbStore, StoreError};
 use super::tls::{Certificate, Source, TlsError};
@@ -75,6 +76,7 @@ pub struct Gateway {
     address: SocketAddr,
     shared: Arc<Shared>,
     workers: Vec<oneshot::Receiver<()>>,
+    quic: Option<quic::Listener>,
     background: Vec<AbortOnDropHandle<()>>,
     admin: Option<AdminServer>,
     addresses: AdminAddresses,
@@ -122,6 +124,7 @@ impl Gateway {
         ));
         let watchdog = Watchdog::default();
         let (admin, store) = serve_face(live.clone(), &shared, &certificate, watchdog.clone())?;
+        let quic = quic::Listener::start(&shared, &certificate, address, &watchdog);
         let mut workers = Vec::new();
         for (index, (tls, mailbox)) in listeners.into_iter().zip(boxes).enumerate() {
             let plain = plain.pop();
@@ -142,6 +145,7 @@ impl Gateway {
             address,
             shared,
             workers,
+            quic,
             background,
             addresses: admin.addresses(),
             admin: Some(admin),
@@ -188,6 +192,8 @@ impl Gateway {
             self.shared.kill.cancel();
             workers.await;
         }
+        // Until here it received for the carriers that were draining.
+        drop(self.quic.take());
         self.background.clear();
         // The last to go: probes are answered while requests end.
         if let Some(admin) = self.admin.take() {

@@ -13,6 +13,7 @@ use super::directory::Directory;
 use super::hosts::Hosts;
 use super::metrics::Metrics;
 use super::probe::Probes;
+use super::quic;
 use super::tickets::{AgentKey, Tickets};
 use super::upgrade::Arrival;
 use crate::admin::Failing;
@@ -34,6 +35,8 @@ pub(super) enum Mail {
     AgentWants(AgentKey, WantCarrier),
     /// A carrier for the worker that gets this.
     Carrier(Box<Arrival>),
+    /// A QUIC connection that has begun, for the worker that gets this.
+    Quic(Box<quic::Arrival>),
 }
 
 /// Shared by all workers and the main thread.
@@ -84,6 +87,11 @@ impl Shared {
 
     pub(super) fn next_generation(&self) -> u64 {
         self.generations.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Notes that QUIC carriers can be opened.
+    pub(super) fn has_quic(&self) {
+        self.tickets.has_quic();
     }
 
     /// Takes no new work from now on; whoever asks learns it before anybody is turned away.

@@ -2,14 +2,15 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
 
-use super::upgrade::KINDS;
+use crate::wire::carrier::CarrierKind;
 use crate::wire::control::OpenCarrier;
 use crate::wire::limits::{MAX_TICKETS_PER_AGENT, TICKET_LIFETIME};
+use crate::wire::quic::{TICKET_ID, ticket_id};
 
 /// Names one connection of one agent; a later connection has a greater generation.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -43,11 +44,12 @@ pub(super) struct Ticket {
     expires: Instant,
 }
 
-/// All tickets that are outstanding.
+/// All tickets that are outstanding, by what is known of them before they are shown.
 #[derive(Default)]
 pub(super) struct Tickets {
-    outstanding: Mutex<HashMap<String, Ticket>>,
+    outstanding: Mutex<HashMap<[u8; TICKET_ID], Ticket>>,
     issued: AtomicU64,
+    quic: AtomicBool,
 }
 
 impl fmt::Debug for Tickets {
@@ -57,10 +59,22 @@ impl fmt::Debug for Tickets {
 }
 
 impl Tickets {
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Ticket>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<[u8; TICKET_ID], Ticket>> {
         self.outstanding
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that carriers over QUIC can be opened.
+    pub(super) fn has_quic(&self) {
+        self.quic.store(true, Ordering::Relaxed);
+    }
+
+    /// The kinds of carrier that this gateway takes.
+    pub(super) fn kinds(&self) -> impl Iterator<Item = CarrierKind> + use<> {
+        let quic = self.quic.load(Ordering::Relaxed);
+        let all = CarrierKind::ALL.into_iter();
+        all.filter(move |kind| quic || *kind != CarrierKind::Quic)
     }
 
     /// Issues a ticket and what to tell the agent, or `None` while the agent has as many as it may.
@@ -85,7 +99,7 @@ impl Tickets {
         let number = self.issued.fetch_add(1, Ordering::Relaxed);
         let expires = now + TICKET_LIFETIME;
         tickets.insert(
-            secret.clone(),
+            ticket_id(&secret),
             Ticket {
                 agent: agent.clone(),
                 worker,
@@ -97,7 +111,7 @@ impl Tickets {
         );
         Some(OpenCarrier {
             ticket: secret,
-            kinds: KINDS.map(|kind| kind.to_string()).to_vec(),
+            kinds: self.kinds().map(|kind| kind.to_string()).collect(),
             carrier: Some(number),
             replaces,
         })
@@ -106,8 +120,15 @@ impl Tickets {
     /// Takes a ticket; it is good only once.
     pub(super) fn redeem(&self, secret: &str) -> Option<Ticket> {
         self.lock()
-            .remove(secret)
+            .remove(&ticket_id(secret))
             .filter(|ticket| ticket.expires > Instant::now())
+    }
+
+    /// The worker whose ticket makes this id, while it is outstanding; it is not taken.
+    pub(super) fn worker_of(&self, id: &[u8]) -> Option<usize> {
+        let tickets = self.lock();
+        let ticket = tickets.get(<&[u8; TICKET_ID]>::try_from(id).ok()?)?;
+        (ticket.expires > Instant::now()).then_some(ticket.worker)
     }
 
     /// Forgets the tickets of an agent that has gone.
@@ -128,10 +149,14 @@ mod tests {
             generation: 1,
         };
         let first = tickets.issue(&agent, 3, Purpose::Serve, None).unwrap();
+        assert_eq!(tickets.worker_of(&ticket_id(&first.ticket)), Some(3));
+        assert_eq!(tickets.worker_of(b"short"), None);
         assert_eq!(tickets.redeem(&first.ticket).unwrap().worker, 3);
         assert!(tickets.redeem(&first.ticket).is_none());
+        assert_eq!(tickets.worker_of(&ticket_id(&first.ticket)), None);
         let late = tickets.issue(&agent, 0, Purpose::Serve, None).unwrap();
         tokio::time::advance(TICKET_LIFETIME).await;
+        assert_eq!(tickets.worker_of(&ticket_id(&late.ticket)), None);
         assert!(tickets.redeem(&late.ticket).is_none());
     }
 

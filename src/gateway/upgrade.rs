@@ -5,7 +5,6 @@
 //! that its ticket was issued for.
 
 use std::io;
-use std::pin::Pin;
 use std::rc::Rc;
 
 use http::{HeaderMap, HeaderValue, Request, Response, header};
@@ -15,7 +14,7 @@ use secrecy::ExposeSecret;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::server::TlsStream;
 
-use super::carrier::Carrier;
+use super::carrier::{self, Begun};
 use super::metrics::AuthFailure;
 use super::service::Client;
 use super::shared::Mail;
@@ -24,14 +23,11 @@ use super::worker::Worker;
 use super::{probe, switch};
 use crate::http::framing::Guard;
 use crate::http::headers;
-use crate::metrics::{CarrierEnd, SessionMeters};
+use crate::metrics::SessionMeters;
 use crate::mux::{Role, Session};
-use crate::relay::{Early, Gauged, Pressure, Socket, WebSocket};
+use crate::relay::{Early, Gauged, Socket, WebSocket};
 use crate::wire::carrier::{CarrierKind, MUX_PROTOCOL};
 use crate::wire::error::{ApiError, ErrorCode};
-
-/// The kinds of carrier that this gateway takes.
-pub(super) const KINDS: [CarrierKind; 2] = [CarrierKind::Tls, CarrierKind::WebSocket];
 
 /// A carrier's connection that has switched protocols.
 type Switched = Early<TlsStream<Socket>>;
@@ -48,13 +44,6 @@ pub(super) enum Link {
 pub(super) struct Arrival {
     ticket: Ticket,
     link: Link,
-}
-
-/// A session that moves while its driver is polled.
-pub(super) struct Begun {
-    pub(super) session: Session,
-    pub(super) driver: Pin<Box<dyn Future<Output = Result<(), String>>>>,
-    pub(super) pressure: Rc<Pressure>,
 }
 
 impl Link {
@@ -96,16 +85,20 @@ impl Link {
     /// Begins the session. The agent opens no streams; one that does is reset by being dropped.
     pub(super) fn begin(self, meters: SessionMeters) -> Begun {
         match self {
-            Self::Tls(io) => begin(io, meters),
-            Self::WebSocket(io) => begin(WebSocket::server(io), meters),
+            Self::Tls(io) => begin(CarrierKind::Tls, io, meters),
+            Self::WebSocket(io) => begin(CarrierKind::WebSocket, WebSocket::server(io), meters),
         }
     }
 }
 
-fn begin<T: AsyncRead + AsyncWrite + Unpin + 'static>(io: T, meters: SessionMeters) -> Begun {
+fn begin<T>(kind: CarrierKind, io: T, meters: SessionMeters) -> Begun
+where
+    T: AsyncRead + AsyncWrite + Unpin + 'static,
+{
     let (io, pressure) = Gauged::new(io);
     let (session, driver) = Session::new(io, Role::Server, meters, drop);
     Begun {
+        kind,
         session,
         driver: Box::pin(async move { driver.await.map_err(|error| error.to_string()) }),
         pressure,
@@ -170,7 +163,7 @@ async fn hand_over(worker: Rc<Worker>, ticket: Ticket, kind: CarrierKind, upgrad
     let mut link = Link::new(kind, io.map(Guard::into_inner));
     if ticket.purpose == Purpose::Probe {
         let meters = worker.shared.metrics.tunnel.session(kind);
-        return probe::carry(&ticket.agent, link, meters).await;
+        return probe::carry(&ticket.agent, link.begin(meters)).await;
     }
     let Some(mailbox) = worker.shared.mailboxes.get(ticket.worker) else {
         return;
@@ -186,56 +179,11 @@ async fn hand_over(worker: Rc<Worker>, ticket: Ticket, kind: CarrierKind, upgrad
 /// Runs a carrier on this worker until it ends.
 pub(super) async fn run(worker: Rc<Worker>, arrival: Box<Arrival>) {
     let Arrival { ticket, mut link } = *arrival;
-    let key = &ticket.agent;
     if let Err(error) = link.attach() {
-        tracing::warn!(%error, cluster = key.cluster, "a carrier's connection is lost");
+        let cluster = &ticket.agent.cluster;
+        tracing::warn!(%error, cluster, "a carrier's connection is lost");
         return;
     }
-    let tunnel = &worker.shared.metrics.tunnel;
-    let kind = link.kind();
-    let Begun {
-        session,
-        driver,
-        pressure,
-    } = link.begin(tunnel.session(kind));
-    let carrier = Rc::new(Carrier::new(ticket.number, session, pressure));
-    let Some(token_ended) = worker.agents.adopt(key, &carrier, ticket.replaces) else {
-        return;
-    };
-    let mut up = tunnel.carrier_up(kind);
-    tracing::info!(
-        cluster = key.cluster,
-        generation = key.generation,
-        worker = worker.index,
-        %kind,
-        carrier = carrier.number,
-        replaces = ticket.replaces,
-        "carrier up"
-    );
-    // Dropping the driver cuts every stream at once, whatever is still on its way.
-    let ended = tokio::select! {
-        ended = driver => ended,
-        () = token_ended.cancelled() => {
-            up.end = CarrierEnd::Revoked;
-            Ok(())
-        }
-    };
-    if ended.is_err() {
-        up.end = CarrierEnd::Failed;
-    }
-    drop(up);
-    worker.agents.lost(key, &carrier);
-    let stats = carrier.session.stats();
-    tracing::info!(
-        cluster = key.cluster,
-        generation = key.generation,
-        worker = worker.index,
-        %kind,
-        carrier = carrier.number,
-        bytes_sent = stats.sent,
-        bytes_received = stats.received,
-        streams = stats.streams,
-        error = ended.err().map(tracing::field::display),
-        "carrier down"
-    );
+    let meters = worker.shared.metrics.tunnel.session(link.kind());
+    carrier::run(&worker, &ticket, link.begin(meters)).await;
 }

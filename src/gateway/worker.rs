@@ -11,7 +11,8 @@ use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::spawn_local;
-use tokio::time::{interval, sleep};
+use tokio::time::{interval, sleep, timeout};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::agents::Agents;
@@ -25,6 +26,9 @@ use crate::wire::limits::MAX_CONNECTIONS_PER_WORKER;
 /// Connections that the system keeps for a listener that is behind.
 const BACKLOG: i32 = 4096;
 
+/// How long a worker that ends waits for its carriers to be closed.
+const GOODBYE: Duration = Duration::from_secs(1);
+
 /// What everything on one worker's thread shares.
 pub(super) struct Worker {
     pub(super) index: usize,
@@ -32,6 +36,9 @@ pub(super) struct Worker {
     pub(super) agents: Agents,
     /// Client connections; a drain waits for them.
     pub(super) connections: TaskTracker,
+    carriers: TaskTracker,
+    /// Cancelled when the worker is about to end: carriers say goodbye.
+    pub(super) over: CancellationToken,
 }
 
 /// What one worker accepts connections from.
@@ -88,13 +95,15 @@ pub(super) async fn run(
     metrics
         .connections_limit
         .add(MAX_CONNECTIONS_PER_WORKER as i64);
-    let agents = Agents::new(index, Arc::clone(&shared.tickets));
-    let connections = TaskTracker::new();
+    let tickets = Arc::clone(&shared.tickets);
+    let agents = Agents::new(index, tickets);
     let worker = Rc::new(Worker {
         index,
         shared,
         agents,
-        connections,
+        connections: TaskTracker::new(),
+        carriers: TaskTracker::new(),
+        over: CancellationToken::new(),
     });
     let mail = spawn_local(read_mail(Rc::clone(&worker), mailbox));
     let sweep = spawn_local(sweep(Rc::clone(&worker)));
@@ -110,6 +119,10 @@ pub(super) async fn run(
         () = worker.connections.wait() => {}
         () = worker.shared.kill.cancelled() => {}
     }
+    worker.over.cancel();
+    worker.carriers.close();
+    // A peer that does not answer is not waited for any longer.
+    drop(timeout(GOODBYE, worker.carriers.wait()).await);
     mail.abort();
     sweep.abort();
     Ok(())
@@ -160,7 +173,12 @@ async fn read_mail(worker: Rc<Worker>, mut mailbox: mpsc::Receiver<Mail>) {
             Mail::AgentGone(key) => worker.agents.gone(&key),
             Mail::AgentWants(key, want) => worker.agents.want(&key, want),
             Mail::Carrier(arrival) => {
-                spawn_local(upgrade::run(Rc::clone(&worker), arrival));
+                let run = upgrade::run(Rc::clone(&worker), arrival);
+                worker.carriers.spawn_local(run);
+            }
+            Mail::Quic(arrival) => {
+                let run = arrival.run(Rc::clone(&worker));
+                worker.carriers.spawn_local(run);
             }
         }
     }

@@ -7,4 +7,5 @@ pub mod error;
 pub mod frame;
 pub mod head;
 pub mod limits;
+pub mod quic;
 pub mod token;

@@ -15,6 +15,11 @@ use std::{
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_pipeops-agent");
 
+/// The kind of carrier that all tests use: with `PIPEOPS_TEST_CARRIER=quic` they run over QUIC.
+fn carrier() -> String {
+    std::env::var("PIPEOPS_TEST_CARRIER").unwrap_or_else(|_| "tls".to_owned())
+}
+
 /// What an agent is told; [`AgentConfig::start`] runs it.
 #[derive(Debug)]
 pub struct AgentConfig {
@@ -32,7 +37,7 @@ impl AgentConfig {
         let mut yaml = json!({
             "agent": {"cluster_name": cluster, "cluster_id": id},
             "pipeops": {"api_url": api_url, "token_file": token, "ca_file": gateway.ca()},
-            "tunnel": {"forwards": []},
+            "tunnel": {"forwards": [], "carriers": [carrier()]},
             "kubernetes": {"enabled": false},
             "log": {"level": "info", "format": "json"},
         });
@@ -55,6 +60,11 @@ impl AgentConfig {
             .unwrap()
             .push(entry);
         self
+    }
+
+    /// With these kinds of carrier, best first.
+    pub fn carriers(self, kinds: &[&str]) -> Self {
+        self.edit(|yaml| yaml["tunnel"]["carriers"] = json!(kinds))
     }
 
     /// Changed in any other way.

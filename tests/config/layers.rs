@@ -23,6 +23,10 @@ fn other(key: &Key) -> (String, Value) {
         let forward = json!([{"name": "x", "local_addr": "h:1"}]);
         return (forward.to_string(), forward);
     }
+    if let Some(values) = schema["items"]["enum"].as_array() {
+        let reversed: Value = values.iter().rev().cloned().collect();
+        return (reversed.to_string(), reversed);
+    }
     if is("array") {
         return ("[a, b]".to_owned(), json!(["a", "b"]));
     }

@@ -141,8 +141,17 @@ impl Tunnel {
     }
 
     fn by(gateway: GatewayOf, forwards: &[Value]) -> Self {
+        Self::having(gateway, forwards, |agent| agent)
+    }
+
+    /// With these services and an agent that is changed.
+    pub fn having(
+        gateway: GatewayOf,
+        forwards: &[Value],
+        change: impl FnOnce(AgentConfig) -> AgentConfig,
+    ) -> Self {
         let cluster = Cluster::new();
-        let agent = agent(&gateway, &cluster, forwards).start();
+        let agent = change(agent(&gateway, &cluster, forwards)).start();
         let subject = format!("{}@example.com", cluster.name);
         let token = gateway.user_token(&subject, "viewer", &cluster.name, "tunnel:demo");
         Self {

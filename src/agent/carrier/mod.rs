@@ -4,6 +4,7 @@
 //! `docs/carriers.md` says what is chosen when. Called by the control channel and the doctor.
 
 mod choice;
+mod quic;
 mod tend;
 mod tls;
 mod upgrade;
@@ -109,17 +110,15 @@ impl Carriers {
     }
 }
 
-/// The kinds that this agent has.
-const HAVE: [CarrierKind; 2] = [CarrierKind::Tls, CarrierKind::WebSocket];
-
 /// Whether a kind can be dialled. What runs over UDP passes no proxy for HTTP.
 pub(super) fn has(dialer: &Dialer, kind: CarrierKind) -> bool {
-    HAVE.contains(&kind) && (kind != CarrierKind::Quic || dialer.proxy().is_none())
+    kind != CarrierKind::Quic || dialer.proxy().is_none()
 }
 
 /// A carrier's connection, before there is a session on it.
 pub(super) enum Link {
     Tls(Box<Switched>),
+    Quic(quinn::Connection),
     WebSocket(Box<Switched>),
 }
 
@@ -150,7 +149,10 @@ pub(super) async fn dial(
             let io = websocket::dial(dialer, ticket, answered).await?;
             Ok(Link::WebSocket(Box::new(io)))
         }
-        CarrierKind::Quic => Err(DialError::Local("this agent has no QUIC".to_owned())),
+        CarrierKind::Quic => {
+            let dialled = quic::dial(dialer, ticket, dialer.timeout()).await;
+            dialled.map(Link::Quic)
+        }
     }
 }
 
@@ -163,6 +165,16 @@ impl Link {
     ) -> Begun {
         match self {
             Self::Tls(io) => begin(io, meters, on_stream),
+            Self::Quic(connection) => {
+                let (session, driver) = Session::quic(connection, meters, on_stream);
+                Begun {
+                    session,
+                    driver: Box::pin(
+                        async move { driver.await.map_err(|error| error.to_string()) },
+                    ),
+                    pressure: Rc::default(),
+                }
+            }
             Self::WebSocket(io) => begin(WebSocket::client(io), meters, on_stream),
         }
     }

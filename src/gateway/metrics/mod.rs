@@ -11,7 +11,7 @@ use prometheus::{Histogram, IntCounter, IntGauge};
 use super::directory::Directory;
 use super::tls::Certificate;
 use crate::metrics::{Kind, Registry, Runtimes, Table, Tunnel, timestamp};
-pub(super) use labels::{AuthFailure, HttpVersion, StatusClass, TlsResult};
+pub(super) use labels::{AuthFailure, HttpVersion, QuicResult, StatusClass, TlsResult};
 pub(super) use store::MeteredStore;
 
 /// The prefix of all names.
@@ -31,6 +31,7 @@ pub struct Metrics {
     pub(super) http_requests: Table<IntCounter, (HttpVersion, StatusClass)>,
     pub(super) auth_failures: Table<IntCounter, AuthFailure>,
     pub(super) tls_handshakes: Table<IntCounter, TlsResult>,
+    pub(super) quic_handshakes: Table<IntCounter, QuicResult>,
     pub(super) connections: IntGauge,
     pub(super) connections_limit: IntGauge,
     pub(super) agents: IntGauge,
@@ -68,6 +69,10 @@ impl Metrics {
             )?,
             tls_handshakes: registry
                 .counters("tls_handshakes_total", "TLS handshakes of accepted connections.")?,
+            quic_handshakes: registry.counters(
+                "quic_handshakes_total",
+                "QUIC connections that were begun, by what became of them.",
+            )?,
             connections: registry.gauge(
                 "connections",
                 "Connections that are served; one that has switched to another protocol no longer counts.",
