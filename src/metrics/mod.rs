@@ -20,7 +20,7 @@ pub use format::Format;
 #[cfg(any(feature = "agent", feature = "gateway"))]
 pub(crate) use label::label;
 pub use label::{
-    CarrierEnd, CarrierKind, Direction, Label, Labels, MessageType, Outcome, Queue, Table,
+    CarrierEnd, CarrierKind, Direction, Dropped, Label, Labels, MessageType, Outcome, Queue, Table,
 };
 pub use registry::{Entry, Kind, LabelEntry, Open, Registry};
 pub use request::{Meter, Request};

@@ -1,7 +1,13 @@
-//! Raw bytes between a socket and a stream of the tunnel, and how the tunnel's sockets are set.
+//! Raw bytes and datagrams between sockets and a stream of the tunnel, and how the tunnel's sockets
+//! are set.
 
+mod datagrams;
+mod flows;
 mod pump;
+mod read;
 mod tcp;
 
+pub use datagrams::{Datagrams, Queue, receive};
+pub use flows::{Flow, Flows};
 pub use pump::{RelayError, relay};
-pub use tcp::{Socket, tune};
+pub use tcp::{Socket, abort, tune};

@@ -27,6 +27,12 @@ pub fn tune(stream: &TcpStream) -> io::Result<()> {
     socket.set_tcp_user_timeout(Some(TCP_USER_TIMEOUT))
 }
 
+/// Has the peer see a reset, and no proper end, once the connection is dropped: what it got is not
+/// all. Does nothing where the system refuses.
+pub fn abort(stream: &TcpStream) {
+    drop(SockRef::from(stream).set_linger(Some(Duration::ZERO)));
+}
+
 /// A TCP connection that can move to another runtime: [`Socket::detach`] on the old one,
 /// [`Socket::attach`] on the new. A TLS stream around it moves with it.
 #[derive(Debug)]

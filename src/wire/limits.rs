@@ -150,3 +150,27 @@ pub const MAX_CONNECTIONS_PER_WORKER: usize = 16_384;
 
 /// Concurrent requests of one HTTP/2 client connection.
 pub const MAX_H2_STREAMS: u32 = 256;
+
+/// Bytes of one datagram: the most that UDP carries (RFC 9298, section 5).
+pub const MAX_DATAGRAM: usize = 65_527;
+
+/// Bytes of datagrams that wait for a tunnel that is behind; more are dropped. Four of the largest,
+/// or a burst of 170 of the size that fits an Ethernet frame: what waits longer is of no use.
+pub const MAX_DATAGRAMS_WAITING: usize = 256 * 1024;
+
+/// Senders that one UDP listener tells apart, each with an exchange of its own; of more, datagrams
+/// are dropped.
+pub const MAX_FLOWS: usize = 1_024;
+
+/// Connections at once through one fixed port, of each worker of the gateway.
+pub const MAX_PORT_CONNECTIONS: usize = 1_024;
+
+/// Connections at once through `pipeops-gateway forward`; more wait to be accepted.
+pub const MAX_FORWARD_CONNECTIONS: usize = 256;
+
+/// How long a fixed port and `pipeops-gateway forward` wait until the target is connected: longer
+/// than [`CARRIER_WAIT`] and [`CONNECT`] together.
+pub const FORWARD_OPEN: Duration = Duration::from_secs(30);
+
+/// How long an exchange that was ended for idleness waits for the other side's END.
+pub const LINGER: Duration = Duration::from_secs(5);
