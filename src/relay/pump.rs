@@ -3,7 +3,8 @@
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use futures_util::future::{Either, select};
@@ -15,6 +16,9 @@ use crate::http::exchange::{ExchangeError, Receiver, Sender};
 use crate::metrics::Meter;
 use crate::wire::frame::{Frame, FrameError};
 use crate::wire::limits::HALF_CLOSED_IDLE;
+
+/// How often a write that waits looks whether there is still somebody to write for.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Why a relay ended before both sides said that they were done.
 #[derive(Debug, thiserror::Error)]
@@ -48,8 +52,8 @@ where
     // Both directions are one task's: no lock is needed.
     let io = RefCell::new(io);
     let moved = Cell::new(0u64);
-    let up = std::pin::pin!(to_tunnel(&io, sender, sent, &moved));
-    let down = std::pin::pin!(from_tunnel(receiver, &io, received, &moved));
+    let up = pin!(to_tunnel(&io, sender, sent, &moved));
+    let down = pin!(from_tunnel(receiver, &io, received, &moved));
     match select(up, down).await {
         Either::Left((ended, down)) => {
             ended?;
@@ -93,7 +97,7 @@ async fn from_tunnel(
             Some(Frame::Data(bytes)) => {
                 received.add(bytes.len());
                 moved.set(moved.get() + 1);
-                write_all(io, bytes).await?;
+                unless_cut(write_all(io, bytes), receiver).await?;
             }
             Some(Frame::End) => {
                 poll_fn(|cx| Pin::new(&mut *io.borrow_mut()).poll_shutdown(cx)).await?;
@@ -103,6 +107,21 @@ async fn from_tunnel(
                 return Err(ExchangeError::from(FrameError::Unexpected(other.name())).into());
             }
             None => return Err(ExchangeError::Cut.into()),
+        }
+    }
+}
+
+/// Waits for a write. Nobody reads the tunnel meanwhile, and so nobody would see its end.
+async fn unless_cut(
+    write: impl Future<Output = io::Result<()>>,
+    receiver: &Receiver,
+) -> Result<(), RelayError> {
+    let mut write = pin!(write);
+    loop {
+        match timeout(LOOK, write.as_mut()).await {
+            Ok(written) => return Ok(written?),
+            Err(_) if receiver.is_closed() => return Err(ExchangeError::Cut.into()),
+            Err(_) => {}
         }
     }
 }
