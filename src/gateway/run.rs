@@ -20,6 +20,7 @@ use super::directory::Directory;
 use super::face::{self, Face};
 use super::hosts::Hosts;
 use super::metrics::{self, MeteredStore, Metrics};
+use super::ports::{self, Port};
 use super::shared::{MAILBOX, Mail, Shared};
 use super::store::{RedbStore, StoreError};
 use super::tls::{Certificate, Source, TlsError};
@@ -108,6 +109,9 @@ impl Gateway {
         let (mailboxes, boxes): (Vec<_>, Vec<_>) =
             (0..threads).map(|_| mpsc::channel(MAILBOX)).unzip();
         let (listeners, address) = listen(config.listen, threads)?;
+        let ports = ports::bind(&config.ports, threads)
+            .map_err(|(address, source)| GatewayError::Listen { address, source })?;
+        let listeners = listeners.into_iter().zip(ports);
         let shared = Arc::new(Shared::new(
             config,
             hosts,
@@ -119,7 +123,7 @@ impl Gateway {
         let watchdog = Watchdog::default();
         let (admin, store) = serve_face(live.clone(), &shared, &certificate, watchdog.clone())?;
         let mut workers = Vec::new();
-        for (index, (listener, mailbox)) in listeners.into_iter().zip(boxes).enumerate() {
+        for (index, (listener, mailbox)) in listeners.zip(boxes).enumerate() {
             let beat = watchdog.watch(format!("worker-{index}"));
             workers.push(spawn(index, Arc::clone(&shared), listener, mailbox, beat)?);
         }
@@ -257,7 +261,7 @@ fn listen(
 fn spawn(
     index: usize,
     shared: Arc<Shared>,
-    listener: std::net::TcpListener,
+    (listener, ports): (std::net::TcpListener, Vec<Port>),
     mailbox: mpsc::Receiver<Mail>,
     beat: Beat,
 ) -> Result<oneshot::Receiver<()>, GatewayError> {
@@ -267,7 +271,7 @@ fn spawn(
         let runtime = Builder::new_current_thread()
             .enable_all()
             .build_local(LocalOptions::default())?;
-        runtime.block_on(beat.beside(worker::run(index, shared, listener, mailbox)))
+        runtime.block_on(beat.beside(worker::run(index, shared, listener, ports, mailbox)))
     };
     thread::Builder::new()
         .name(format!("worker-{index}"))

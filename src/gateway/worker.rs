@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket as RawSocket, Type};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::spawn_local;
@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use super::agents::Agents;
 use super::metrics::Held;
+use super::ports::{self, Port};
 use super::shared::{Mail, Shared};
 use super::{connection, upgrade};
 use crate::wire::limits::MAX_CONNECTIONS_PER_WORKER;
@@ -68,6 +69,7 @@ pub(super) async fn run(
     index: usize,
     shared: Arc<Shared>,
     listener: std::net::TcpListener,
+    ports: Vec<Port>,
     mailbox: mpsc::Receiver<Mail>,
 ) -> io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
@@ -75,9 +77,6 @@ pub(super) async fn run(
     metrics
         .runtimes()
         .add(format!("worker-{index}"), Handle::current());
-    metrics
-        .connections_limit
-        .add(MAX_CONNECTIONS_PER_WORKER as i64);
     let agents = Agents::new(index, Arc::clone(&shared.tickets));
     let connections = TaskTracker::new();
     let worker = Rc::new(Worker {
@@ -88,7 +87,11 @@ pub(super) async fn run(
     });
     let mail = spawn_local(read_mail(Rc::clone(&worker), mailbox));
     let sweep = spawn_local(sweep(Rc::clone(&worker)));
-    accept(&worker, listener).await;
+    for port in ports {
+        spawn_local(ports::serve(Rc::clone(&worker), port));
+    }
+    let serve = |stream, peer| connection::serve(Rc::clone(&worker), stream, peer);
+    accept(&worker, listener, MAX_CONNECTIONS_PER_WORKER, serve).await;
     worker.connections.close();
     tokio::select! {
         () = worker.connections.wait() => {}
@@ -99,8 +102,18 @@ pub(super) async fn run(
     Ok(())
 }
 
-async fn accept(worker: &Rc<Worker>, listener: TcpListener) {
-    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS_PER_WORKER));
+/// Accepts connections until the gateway drains, and serves up to `limit` at once.
+pub(super) async fn accept<F>(
+    worker: &Rc<Worker>,
+    listener: TcpListener,
+    limit: usize,
+    serve: impl Fn(TcpStream, SocketAddr) -> F,
+) where
+    F: Future<Output = ()> + 'static,
+{
+    let permits = Arc::new(Semaphore::new(limit));
+    let metrics = &worker.shared.metrics;
+    metrics.connections_limit.add(limit as i64);
     let drain = worker.shared.drain.clone();
     loop {
         // The permit comes first: without one, connections wait in the system's queue.
@@ -116,8 +129,8 @@ async fn accept(worker: &Rc<Worker>, listener: TcpListener) {
         };
         match accepted {
             Ok((stream, peer)) => {
-                let counted = Held::one(&worker.shared.metrics.connections);
-                let serve = connection::serve(Rc::clone(worker), stream, peer);
+                let counted = Held::one(&metrics.connections);
+                let serve = serve(stream, peer);
                 worker.connections.spawn_local(async move {
                     serve.await;
                     drop((permit, counted));

@@ -3,7 +3,7 @@
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::GatewayConfig;
+use super::{GatewayConfig, PortConfig};
 use crate::config::{
     ADMIN_LISTEN, ADMIN_TOKEN, Flag, LOG_FORMAT, LOG_LEVEL, LogConfig, METRICS_LISTEN,
     MONITORING_ENABLED, Named, Path, Settings, Violation, Ways,
@@ -92,6 +92,7 @@ impl Settings for GatewayConfig {
     fn violations(&self) -> Vec<Violation> {
         let mut found = Vec::new();
         self.check_certificate(&mut found);
+        PortConfig::check(&self.ports, self.listen, &mut found);
         self.admin.violations(&mut found);
         found.extend(self.drain_timeout.check_most(Path::dotted("drain_timeout")));
         found

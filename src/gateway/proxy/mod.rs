@@ -2,6 +2,7 @@
 
 mod admit;
 mod connect;
+mod open;
 mod upgrade;
 mod upload;
 
@@ -34,6 +35,7 @@ use crate::wire::raw::RawProtocol;
 use upload::Upload;
 
 pub(super) use connect::{as_proxy, connect};
+pub(super) use open::open;
 
 /// How a cluster was named.
 #[derive(Debug, Clone, Copy)]
