@@ -155,9 +155,15 @@ async fn ncat_goes_through_as_by_any_proxy() {
     let port = front.local_addr().unwrap().port();
     let (gateway, ca) = (tunnel.gateway.addr, tunnel.gateway.ca());
     tokio::spawn(async move {
-        let (mut plain, _) = front.accept().await.unwrap();
-        let mut tls = tls(gateway, &ca, "localhost", b"http/1.1").await.unwrap();
-        drop(tokio::io::copy_bidirectional(&mut plain, &mut tls).await);
+        loop {
+            // The first is answered 407, and only then it sends what it has.
+            let (mut plain, _) = front.accept().await.unwrap();
+            let tls = tls(gateway, &ca, "localhost", b"http/1.1").await;
+            let mut tls = tls.unwrap();
+            tokio::spawn(async move {
+                drop(tokio::io::copy_bidirectional(&mut plain, &mut tls).await);
+            });
+        }
     });
     let mut ncat = Command::new("ncat");
     ncat.args([
