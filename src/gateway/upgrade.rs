@@ -46,9 +46,13 @@ impl CarrierIo {
         let parts = upgraded
             .downcast::<TokioIo<Guard<TlsStream<Socket>>>>()
             .ok()?;
+        let tls = parts.io.into_inner().into_inner();
+        if let Err(error) = tls.get_ref().0.tune() {
+            tracing::debug!(%error, "can not set a carrier's socket options");
+        }
         Some(Self {
             early: parts.read_buf,
-            tls: parts.io.into_inner().into_inner(),
+            tls,
         })
     }
 

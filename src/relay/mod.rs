@@ -10,4 +10,4 @@ mod tcp;
 pub use datagrams::{Datagrams, Queue, receive};
 pub use flows::{Flow, Flows};
 pub use pump::{RelayError, relay};
-pub use tcp::{Socket, abort, tune};
+pub use tcp::{Socket, abort, tune, tune_end};

@@ -11,20 +11,30 @@ use tokio::net::TcpStream;
 
 use crate::wire::limits::TCP_USER_TIMEOUT;
 
-/// Sets a socket: no delay, and a silent peer is noticed within about [`TCP_USER_TIMEOUT`]
-/// whether bytes are on their way (RFC 5482) or not (keep-alive probes).
+/// Sets a socket between the two programs: as [`tune_end`], and a silent peer is noticed within
+/// about [`TCP_USER_TIMEOUT`] also while bytes are on their way (RFC 5482). Only for a peer that
+/// always reads: Linux ends a connection too whose peer takes no byte for that long.
 ///
 /// # Errors
 /// What the system says; the socket is usable all the same.
 pub fn tune(stream: &TcpStream) -> io::Result<()> {
+    tune_end(stream)?;
+    SockRef::from(stream).set_tcp_user_timeout(Some(TCP_USER_TIMEOUT))
+}
+
+/// Sets a socket of a user or a target, who may stop to read for as long as they like: no delay,
+/// and keep-alive probes by which a peer that is gone is noticed while nothing moves.
+///
+/// # Errors
+/// What the system says; the socket is usable all the same.
+pub fn tune_end(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let socket = SockRef::from(stream);
     let probes = TcpKeepalive::new()
         .with_time(Duration::from_secs(5))
         .with_interval(Duration::from_secs(2))
         .with_retries(3);
-    socket.set_tcp_keepalive(&probes)?;
-    socket.set_tcp_user_timeout(Some(TCP_USER_TIMEOUT))
+    socket.set_tcp_keepalive(&probes)
 }
 
 /// Has the peer see a reset, and no proper end, once the connection is dropped: what it got is not
@@ -50,6 +60,17 @@ impl Socket {
     #[must_use]
     pub fn new(stream: TcpStream) -> Self {
         Self(State::Attached(stream))
+    }
+
+    /// Sets it as [`tune`] does.
+    ///
+    /// # Errors
+    /// What the system says; the socket is usable all the same.
+    pub fn tune(&self) -> io::Result<()> {
+        match &self.0 {
+            State::Attached(stream) => tune(stream),
+            State::Detached(_) | State::Lost => Err(io::ErrorKind::NotConnected.into()),
+        }
     }
 
     /// Lets go of this runtime; reads and writes fail until [`Socket::attach`].

@@ -21,6 +21,8 @@ mod common;
 mod fixture;
 #[path = "../tunnel/origin.rs"]
 mod origin;
+#[path = "../metrics/scrape.rs"]
+mod scrape;
 #[path = "../tunnel/wire.rs"]
 mod wire;
 

@@ -140,8 +140,16 @@ impl Tunnel {
         Self::by(GatewayOf::Test(Box::new(gateway)), forwards)
     }
 
+    /// With these services, for this cluster, by a gateway of the test's own.
+    pub fn of(cluster: Cluster, gateway: Gateway, forwards: &[Value]) -> Self {
+        Self::with_cluster(cluster, GatewayOf::Test(Box::new(gateway)), forwards)
+    }
+
     fn by(gateway: GatewayOf, forwards: &[Value]) -> Self {
-        let cluster = Cluster::new();
+        Self::with_cluster(Cluster::new(), gateway, forwards)
+    }
+
+    fn with_cluster(cluster: Cluster, gateway: GatewayOf, forwards: &[Value]) -> Self {
         let agent = agent(&gateway, &cluster, forwards).start();
         let subject = format!("{}@example.com", cluster.name);
         let token = gateway.user_token(&subject, "viewer", &cluster.name, "tunnel:demo");

@@ -18,7 +18,7 @@ use super::pool::OriginError;
 use crate::agent::config::{ForwardConfig, Protocol};
 use crate::agent::dial::client_config;
 use crate::agent::metrics::{Connect, TargetMeters};
-use crate::relay::tune;
+use crate::relay::tune_end;
 use crate::wire::limits::{CONNECT, TLS_HANDSHAKE};
 
 /// How to get a connection to one target.
@@ -145,7 +145,7 @@ impl Connector {
                 Ok(Err(error)) => return Err(OriginError::Refused(error)),
                 Err(_) => return Err(OriginError::ConnectTimedOut),
             };
-        if let Err(error) = tune(&stream) {
+        if let Err(error) = tune_end(&stream) {
             tracing::debug!(%error, "can not set a socket's options");
         }
         Ok(stream)

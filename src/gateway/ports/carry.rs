@@ -16,7 +16,7 @@ use crate::gateway::record::Record;
 use crate::gateway::worker::Worker;
 use crate::http::exchange::{Receiver, Sender};
 use crate::metrics::Request;
-use crate::relay::{Datagrams, Flow, abort, relay, tune};
+use crate::relay::{Datagrams, Flow, abort, relay, tune_end};
 use crate::wire::error::{ApiError, ErrorCode};
 use crate::wire::head::{Identity, RequestHead};
 use crate::wire::limits::HALF_CLOSED_IDLE;
@@ -37,7 +37,7 @@ pub(super) async fn connection(
         abort(&stream);
         return;
     }
-    if let Err(error) = tune(&stream) {
+    if let Err(error) = tune_end(&stream) {
         tracing::debug!(%error, %peer, "can not set a socket's options");
     }
     let mut record = record(&worker, &config, peer);

@@ -24,7 +24,7 @@ use super::ForwardArgs;
 use crate::gateway::cli::CliError;
 use crate::gateway::cli::kubeconfig::{check_token, read_token};
 use crate::http::error;
-use crate::relay::tune;
+use crate::relay::tune_end;
 use crate::tls::{TrustError, client_config};
 use crate::wire::error::{ApiError, ErrorCode};
 use crate::wire::limits::{CONNECT, FORWARD_OPEN, TLS_HANDSHAKE};
@@ -45,6 +45,9 @@ pub enum ForwardError {
     /// No token is given.
     #[error("a user's token is needed: name its file by --token-file, or set {TOKEN_VARIABLE}")]
     NoToken,
+    /// Standard input has no datagrams.
+    #[error("--local - goes without --udp: datagrams need a port")]
+    NoDatagrams,
     /// The URL is none.
     #[error("{url} is no URL of a gateway: set --public-url to https://HOST[:PORT]")]
     Url {
@@ -241,7 +244,7 @@ impl Client {
             .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
             .map_err(unreachable)?;
         // A socket without the options works all the same.
-        drop(tune(&stream));
+        drop(tune_end(&stream));
         let handshake =
             TlsConnector::from(Arc::clone(&self.tls)).connect(self.name.clone(), stream);
         let tls = timeout(TLS_HANDSHAKE, handshake)

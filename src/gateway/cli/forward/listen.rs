@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use super::client::{Client, ForwardError};
 use super::udp;
-use crate::relay::{abort, tune};
+use crate::relay::{abort, tune_end};
 use crate::wire::limits::MAX_FORWARD_CONNECTIONS;
 use crate::wire::raw::RawProtocol;
 
@@ -102,7 +102,7 @@ async fn accept(
 
 async fn carry(client: &Client, mut stream: TcpStream) -> Result<(), ForwardError> {
     // A socket without the options works all the same.
-    drop(tune(&stream));
+    drop(tune_end(&stream));
     let carried = async {
         let mut remote = client.open(RawProtocol::Tcp).await?;
         copy(&mut stream, &mut remote).await
@@ -124,8 +124,8 @@ where
 }
 
 /// One connection, by standard input and output.
-pub(super) async fn by_stdio(client: &Client, protocol: RawProtocol) -> Result<(), ForwardError> {
-    let mut remote = client.open(protocol).await?;
+pub(super) async fn by_stdio(client: &Client) -> Result<(), ForwardError> {
+    let mut remote = client.open(RawProtocol::Tcp).await?;
     let mut local = tokio::io::join(tokio::io::stdin(), tokio::io::stdout());
     copy(&mut local, &mut remote).await
 }

@@ -78,6 +78,9 @@ impl ForwardArgs {
     /// [`Failure`], with a message for the terminal.
     pub async fn run(&self, around: Surroundings) -> Result<ExitCode, Failure> {
         let failed = |error: ForwardError| Failure::failed(&error);
+        if self.udp && self.local == Local::Stdio {
+            return Err(Failure::usage(&ForwardError::NoDatagrams));
+        }
         let mut signals = Signals::new()?;
         let ca_file = self.ca_file.as_deref().or(around.ca_file.as_deref());
         let token = Token::new(self.token_file.as_deref()).map_err(failed)?;
@@ -88,10 +91,8 @@ impl ForwardArgs {
             RawProtocol::Tcp
         };
         let Local::Listen(address) = self.local else {
-            return Ok(listen::by_stdio(&client, protocol)
-                .await
-                .map(|()| ExitCode::SUCCESS)
-                .map_err(failed)?);
+            listen::by_stdio(&client).await.map_err(failed)?;
+            return Ok(ExitCode::SUCCESS);
         };
         client.check().await.map_err(failed)?;
         let listening = Listening::bind(address, protocol).await.map_err(failed)?;
