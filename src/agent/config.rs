@@ -208,6 +208,15 @@ pub struct ForwardConfig {
     /// How long a request may wait for the response's head.
     #[serde(default = "default_response_timeout")]
     pub response_timeout: Period,
+    /// With `udp`: a sender is forgotten, and its socket closed, when nothing came either way for
+    /// this long.
+    #[serde(default = "default_idle_timeout")]
+    pub idle_timeout: Period,
+}
+
+/// What RFC 4787 (REQ-5) has the like of us keep at least.
+fn default_idle_timeout() -> Period {
+    Period::from_secs(120)
 }
 
 fn default_response_timeout() -> Period {
@@ -227,6 +236,10 @@ pub enum Protocol {
     Grpc,
     /// HTTP/2 over TLS.
     Grpcs,
+    /// Anything over TCP, such as a database: a connection for each of a user's.
+    Tcp,
+    /// Anything over UDP, such as DNS: a socket for each sender.
+    Udp,
 }
 
 /// What becomes of the part of the path that names the service.

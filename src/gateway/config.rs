@@ -1,5 +1,6 @@
 //! The gateway's configuration.
 
+mod ports;
 mod settings;
 
 use std::net::SocketAddr;
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::admin::{AdminConfig, MonitoringConfig};
 use crate::config::{LogConfig, Period};
+pub use ports::{PortConfig, PortProtocol};
 
 /// Everything that an operator sets.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -39,6 +41,8 @@ pub struct GatewayConfig {
     pub tls: TlsConfig,
     /// Carriers over QUIC.
     pub quic: QuicConfig,
+    /// Ports that lead to one service each, without a token: none unless they are asked for here.
+    pub ports: Vec<PortConfig>,
     /// Worker threads; by default one per core.
     #[schemars(range(min = 1, max = 1024))]
     pub threads: Option<usize>,
@@ -92,6 +96,7 @@ impl Default for GatewayConfig {
             state_dir: PathBuf::from("/var/lib/pipeops-gateway"),
             tls: TlsConfig::default(),
             quic: QuicConfig::default(),
+            ports: Vec::new(),
             threads: None,
             admin: AdminConfig::at(8081),
             monitoring: MonitoringConfig::at(9092),

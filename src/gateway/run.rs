@@ -20,6 +20,7 @@ use super::directory::Directory;
 use super::face::{self, Face};
 use super::hosts::Hosts;
 use super::metrics::{self, MeteredStore, Metrics};
+use super::ports;
 use super::quic;
 use super::shared::{MAILBOX, Mail, Shared};
 use super::store::{RedbStore, StoreError};
@@ -114,6 +115,17 @@ impl Gateway {
             Some(wanted) => listen(wanted, threads).map(|(all, at)| (all, Some(at)))?,
             None => (Vec::new(), None),
         };
+        let ports = ports::bind(&config.ports, threads)
+            .map_err(|(address, source)| GatewayError::Listen { address, source })?;
+        let listeners = listeners
+            .into_iter()
+            .zip(ports)
+            .map(|(tls, ports)| Listeners {
+                tls,
+                plain: plain.pop(),
+                ports,
+            });
+        let listeners: Vec<_> = listeners.collect();
         let shared = Arc::new(Shared::new(
             config,
             hosts,
@@ -126,9 +138,7 @@ impl Gateway {
         let (admin, store) = serve_face(live.clone(), &shared, &certificate, watchdog.clone())?;
         let quic = quic::Listener::start(&shared, &certificate, address, &watchdog);
         let mut workers = Vec::new();
-        for (index, (tls, mailbox)) in listeners.into_iter().zip(boxes).enumerate() {
-            let plain = plain.pop();
-            let listeners = Listeners { tls, plain };
+        for (index, (listeners, mailbox)) in listeners.into_iter().zip(boxes).enumerate() {
             let beat = watchdog.watch(format!("worker-{index}"));
             workers.push(spawn(index, Arc::clone(&shared), listeners, mailbox, beat)?);
         }
