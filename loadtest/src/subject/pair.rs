@@ -104,7 +104,7 @@ impl Setup {
         let Gateway { port, state, host } = &self.gateway;
         let mut config = json!({
             "listen": format!("{host}:{port}"), "domain": "pipeops.localhost",
-            "public_url": format!("https://{host}:{port}"), "hosts": ["localhost", host],
+            "public_url": format!("https://{host}:{port}"), "hosts": ["localhost", "127.0.0.1", host],
             "state_dir": state, "tls": {"self_signed": true}, "log": {"level": world.args.log_level},
             "admin": {"listen": "127.0.0.1:0"}, "drain_timeout": "1s",
             "monitoring": {"enabled": true, "prometheus": {"enabled": true, "listen": "127.0.0.1:0"}},
