@@ -48,6 +48,7 @@ mod isolation;
 mod log;
 mod paths;
 mod quic;
+mod plain_front;
 mod reconnects;
 mod responses;
 mod revocation;
