@@ -152,6 +152,11 @@ impl Core {
         self.next_id >= LAST_ID
     }
 
+    /// Whether the peer is in the middle of a frame.
+    pub(super) fn is_in_frame(&self) -> bool {
+        self.parser.is_in_frame()
+    }
+
     /// Whether the peer, or this side, wants no more streams here.
     pub(super) fn is_leaving(&self) -> bool {
         self.leaving || self.ended
@@ -229,6 +234,8 @@ impl Core {
             return;
         };
         let reserved = std::mem::take(&mut stream.reserved);
+        // The rest of a frame of it belongs to nobody, whoever gets its place.
+        self.parser.stream.take_if(|reading| *reading == key);
         self.pool.clear(&mut stream.unread);
         self.streams.remove(key);
         self.release(reserved);
