@@ -139,6 +139,10 @@ pub struct TunnelConfig {
     pub enabled: bool,
     /// The connections that requests come by.
     pub carriers: CarriersConfig,
+    /// MiB that the gateway may send that no target has read yet. Each stream takes 64 KiB of it from
+    /// the start; one for which there is nothing left is refused.
+    #[schemars(range(min = 16, max = 1048576))]
+    pub receive_memory_mib: u32,
     /// Services by name (`grafana` is one of them).
     pub forwards: Vec<ForwardConfig>,
 }
@@ -148,6 +152,7 @@ impl Default for TunnelConfig {
         Self {
             enabled: true,
             carriers: CarriersConfig::default(),
+            receive_memory_mib: 256,
             forwards: Vec::new(),
         }
     }

@@ -52,6 +52,10 @@ pub struct GatewayConfig {
     pub monitoring: MonitoringConfig,
     /// How long a drain waits for requests that are under way.
     pub drain_timeout: Period,
+    /// MiB that all agents together may send that no client has read yet. Each stream takes 64 KiB of
+    /// it from the start; one for which there is nothing left is refused.
+    #[schemars(range(min = 16, max = 1048576))]
+    pub receive_memory_mib: u32,
     /// Logs.
     pub log: LogConfig,
 }
@@ -101,6 +105,7 @@ impl Default for GatewayConfig {
             admin: AdminConfig::at(8081),
             monitoring: MonitoringConfig::at(9092),
             drain_timeout: Period::from_secs(30),
+            receive_memory_mib: 1024,
             log: LogConfig::default(),
         }
     }

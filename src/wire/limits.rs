@@ -40,6 +40,15 @@ pub const MAX_PEER_STREAMS: usize = 1_536;
 /// that grow to the bandwidth-delay product.
 pub const MAX_SESSION_WINDOW: usize = 512 * 1024 * 1024;
 
+/// Bytes that a new stream may bring unread where both ends are ours: a quarter of yamux's default.
+/// Windows grow within round trips; what they begin with is held for every stream, however idle.
+pub const FIRST_WINDOW: u32 = 64 * 1024;
+
+/// The least and the most that a peer may say its first window is.
+pub const MIN_FIRST_WINDOW: u32 = 16 * 1024;
+/// See [`MIN_FIRST_WINDOW`].
+pub const MAX_FIRST_WINDOW: u32 = 16 * 1024 * 1024;
+
 /// Idle streams that the gateway keeps open per carrier for the next requests.
 pub const MAX_IDLE_STREAMS: usize = 64;
 

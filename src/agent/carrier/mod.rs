@@ -13,6 +13,7 @@ mod websocket;
 use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -25,7 +26,7 @@ use super::metrics::{Climb, Endpoint};
 use super::run::Shared;
 use super::serve;
 use crate::metrics::{CarrierEnd, SessionMeters};
-use crate::mux::{Role, Session, Stream};
+use crate::mux::{Budget, Role, Session, Settings, Stream};
 use crate::relay::{Gauged, Pressure, WebSocket};
 use crate::wire::carrier::CarrierKind;
 use crate::wire::control::{CarrierFailed, Message, OpenCarrier};
@@ -160,11 +161,15 @@ impl Link {
     /// Begins the session; `on_stream` takes each stream that the gateway opens.
     pub(super) fn begin(
         self,
+        budget: &Arc<Budget>,
         meters: SessionMeters,
         on_stream: impl FnMut(Stream) + Unpin + 'static,
     ) -> Begun {
         match self {
-            Self::Tls(io) => begin(io, meters, on_stream),
+            Self::Tls(switched) => {
+                let settings = Settings::agreed(switched.window, budget);
+                begin(switched.io, settings, meters, on_stream)
+            }
             Self::Quic(connection) => {
                 let (session, driver) = Session::quic(connection, meters, on_stream);
                 Begun {
@@ -175,17 +180,26 @@ impl Link {
                     pressure: Rc::default(),
                 }
             }
-            Self::WebSocket(io) => begin(WebSocket::client(io), meters, on_stream),
+            Self::WebSocket(switched) => {
+                let settings = Settings::agreed(switched.window, budget);
+                let io = WebSocket::client(switched.io);
+                begin(io, settings, meters, on_stream)
+            }
         }
     }
 }
 
-fn begin<T>(io: T, meters: SessionMeters, on_stream: impl FnMut(Stream) + Unpin + 'static) -> Begun
+fn begin<T>(
+    io: T,
+    settings: Settings,
+    meters: SessionMeters,
+    on_stream: impl FnMut(Stream) + Unpin + 'static,
+) -> Begun
 where
     T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + 'static,
 {
     let (io, pressure) = Gauged::new(io);
-    let (session, driver) = Session::new(io, Role::Client, meters, on_stream);
+    let (session, driver) = Session::new(io, Role::Client, settings, meters, on_stream);
     Begun {
         session,
         driver: Box::pin(async move { driver.await.map_err(|error| error.to_string()) }),
@@ -289,7 +303,7 @@ async fn run(shared: &Rc<Shared>, link: Link, place: Rc<Place>) {
         session,
         driver,
         pressure,
-    } = link.begin(tunnel.session(kind), move |stream| {
+    } = link.begin(&shared.budget, tunnel.session(kind), move |stream| {
         spawn_local(serve::run(Rc::clone(&for_streams), stream));
     });
     let mut up = tunnel.carrier_up(kind);

@@ -7,7 +7,7 @@ use super::*;
 use crate::gateway::carrier::SWEEP;
 use crate::gateway::store::ClusterRecord;
 use crate::metrics::{CarrierKind, Registry, Tunnel};
-use crate::mux::{Role, Session};
+use crate::mux::{Role, Session, Settings};
 use crate::relay::Gauged;
 use crate::wire::control::OpenCarrier;
 use crate::wire::limits::MAX_STREAMS;
@@ -60,12 +60,19 @@ impl Table {
         let meters = || tunnel.session(CarrierKind::Tls);
         let (near, far) = tokio::io::duplex(64 * 1024);
         let mut held = Vec::new();
-        let (_agent, driver) = Session::new(far, Role::Client, meters(), move |stream| {
-            held.push(stream);
-        });
+        let (_agent, driver) = Session::new(
+            far,
+            Role::Client,
+            Settings::default(),
+            meters(),
+            move |stream| {
+                held.push(stream);
+            },
+        );
         spawn_local(driver);
         let (near, pressure) = Gauged::new(near);
-        let (session, driver) = Session::new(near, Role::Server, meters(), drop);
+        let (session, driver) =
+            Session::new(near, Role::Server, Settings::default(), meters(), drop);
         spawn_local(driver);
         let carrier = Rc::new(Carrier::new(open.carrier.unwrap(), session, pressure));
         self.agents
