@@ -8,8 +8,8 @@ use bytes::Bytes;
 use super::{quic, yamux};
 use crate::metrics::Waiting;
 
-/// A two-way byte stream. Dropped (both halves), it is reset: what was sent still arrives, and the
-/// peer can send no more.
+/// A two-way byte stream. Dropped (both halves) before both sides have finished, it is reset, after
+/// what was handed over.
 #[derive(Debug)]
 pub enum Stream {
     /// Of a session over bytes.
@@ -56,6 +56,15 @@ impl SendHalf {
         }
     }
 
+    /// Says that no more will be sent (half-close): the peer reads the end after what was handed
+    /// over. Takes effect at once.
+    pub fn finish(&mut self) {
+        match self {
+            Self::Yamux(half) => half.finish(),
+            Self::Quic(half) => half.finish(),
+        }
+    }
+
     /// Where bytes are counted that wait for this half to take them.
     #[must_use]
     pub fn queue(&self) -> Waiting {
@@ -85,10 +94,10 @@ pub enum RecvHalf {
 }
 
 impl RecvHalf {
-    /// The next bytes, or `None` once the stream has ended, by whatever cause.
+    /// The next bytes, or `None` once the peer has finished.
     ///
     /// # Errors
-    /// When the session has failed.
+    /// When the stream was cut, once all bytes have been read of it, and when its session has ended.
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Bytes>>> {
         match self {
             Self::Yamux(half) => half.poll_recv(cx),

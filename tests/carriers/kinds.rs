@@ -144,8 +144,8 @@ async fn a_try_that_hangs_is_overtaken_and_not_made_first_again() {
 async fn an_agent_with_no_kind_in_common_says_so() {
     let origin = Origin::echo().await;
     let cluster = Cluster::new();
-    let config = agent(shared_gateway(), &cluster, &[demo(&origin)]);
-    let config = config.edit(|yaml| yaml["tunnel"]["carriers"] = json!({"prefer": ["quic"]}));
+    let gateway = Gateway::start_with(|config| config["quic"] = json!({"enabled": false}));
+    let config = agent(&gateway, &cluster, &[demo(&origin)]).carriers(&["quic"]);
     let mut agent = config.spawn();
     let why = agent
         .process

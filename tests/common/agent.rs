@@ -15,10 +15,8 @@ use std::{
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_pipeops-agent");
 
-/// The kind of carrier that all tests use: with `PIPEOPS_TEST_CARRIER=quic` they run over QUIC.
-fn carrier() -> String {
-    std::env::var("PIPEOPS_TEST_CARRIER").unwrap_or_else(|_| "tls".to_owned())
-}
+/// With `PIPEOPS_TEST_CARRIER=quic` all tests run over QUIC.
+const CARRIER: &str = "PIPEOPS_TEST_CARRIER";
 
 /// What an agent is told; [`AgentConfig::start`] runs it.
 #[derive(Debug)]
@@ -37,12 +35,16 @@ impl AgentConfig {
         let mut yaml = json!({
             "agent": {"cluster_name": cluster, "cluster_id": id},
             "pipeops": {"api_url": api_url, "token_file": token, "ca_file": gateway.ca()},
-            "tunnel": {"forwards": [], "carriers": [carrier()]},
+            "tunnel": {"forwards": []},
             "kubernetes": {"enabled": false},
             "log": {"level": "info", "format": "json"},
         });
         face::anywhere(&mut yaml);
-        Self { dir, yaml }
+        let config = Self { dir, yaml };
+        match std::env::var(CARRIER) {
+            Ok(kind) => config.carriers(&[&kind]),
+            Err(_) => config,
+        }
     }
 
     /// With the cluster of this kubeconfig, users' requests made as their role's account.
@@ -64,7 +66,7 @@ impl AgentConfig {
 
     /// With these kinds of carrier, best first.
     pub fn carriers(self, kinds: &[&str]) -> Self {
-        self.edit(|yaml| yaml["tunnel"]["carriers"] = json!(kinds))
+        self.edit(|yaml| yaml["tunnel"]["carriers"] = json!({"prefer": kinds}))
     }
 
     /// Changed in any other way.

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::FutureExt;
-use quinn::{ReadError, RecvStream, SendStream, VarInt};
+use quinn::{RecvStream, SendStream, VarInt};
 use tokio::time::Instant;
 
 use super::session::Inner;
@@ -154,16 +154,10 @@ impl SendHalf {
         Poll::Ready(Ok(()))
     }
 
-    /// Ends this direction: the peer reads all that was sent, and then the stream's end.
-    ///
-    /// # Errors
-    /// When the session has ended.
-    pub fn poll_finish(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.shared.session.is_over() {
-            return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
-        }
+    /// Says that no more will be sent (half-close): the peer reads the end after what was handed
+    /// over. Takes effect at once.
+    pub fn finish(&mut self) {
         self.shared.finish();
-        Poll::Ready(Ok(()))
     }
 
     fn stall_begins(&mut self) {
@@ -199,18 +193,21 @@ impl Drop for SendHalf {
 }
 
 impl RecvHalf {
-    /// The next bytes, or `None` once the stream has ended, by whatever cause.
+    /// The next bytes, or `None` once the peer has finished.
     ///
     /// # Errors
-    /// When the session has failed.
+    /// `ConnectionReset` once all bytes have been read of a stream that the peer has given up, and
+    /// others when the session has ended.
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Bytes>>> {
         let mut pieces = [const { Bytes::new() }; PIECES];
         let mut recv = self.0.recv.borrow_mut();
         let read = match ready!(pin!(recv.read_chunks(&mut pieces)).poll(cx)) {
             Ok(read) => read.unwrap_or(0),
-            Err(ReadError::Reset(_) | ReadError::ClosedStream) => 0,
             Err(error) => return Poll::Ready(Err(error.into())),
         };
+        if read == 0 && self.0.is_closed() {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
         let bytes = join(&pieces[..read]);
         self.0
             .session

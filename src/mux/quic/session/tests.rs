@@ -1,6 +1,7 @@
 use super::*;
-use crate::metrics::{CarrierKind, Registry, Tunnel};
+use crate::metrics::{Registry, Tunnel};
 use crate::mux::quic::{Opens, transport};
+use crate::wire::carrier::CarrierKind;
 use bytes::Bytes;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{ClientConfig, Endpoint, ServerConfig};
@@ -71,7 +72,7 @@ async fn echo(stream: Stream) {
             return;
         }
     }
-    poll_fn(|cx| send.poll_finish(cx)).await.unwrap();
+    send.finish();
     // Until the other side has it.
     while !send.is_closed() {
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -92,11 +93,20 @@ async fn pair<F: Future<Output = ()> + 'static>(
     (client, server)
 }
 
-async fn read_all(recv: &mut crate::mux::quic::RecvHalf) -> Vec<u8> {
+async fn read_until(recv: &mut crate::mux::quic::RecvHalf) -> (Vec<u8>, std::io::Result<()>) {
     let mut all = Vec::new();
-    while let Some(bytes) = poll_fn(|cx| recv.poll_recv(cx)).await.unwrap() {
-        all.extend_from_slice(&bytes);
+    loop {
+        match poll_fn(|cx| recv.poll_recv(cx)).await {
+            Ok(Some(bytes)) => all.extend_from_slice(&bytes),
+            Ok(None) => return (all, Ok(())),
+            Err(error) => return (all, Err(error)),
+        }
     }
+}
+
+async fn read_all(recv: &mut crate::mux::quic::RecvHalf) -> Vec<u8> {
+    let (all, end) = read_until(recv).await;
+    end.unwrap();
     all
 }
 
@@ -114,7 +124,7 @@ async fn bytes_come_back_whole_and_in_order_and_an_end_passes() {
             let mut out = sent.clone();
             let writer = spawn_local(async move {
                 poll_fn(|cx| send.poll_send(cx, &mut out)).await.unwrap();
-                poll_fn(|cx| send.poll_finish(cx)).await.unwrap();
+                send.finish();
                 send
             });
             assert!(read_all(&mut recv).await == sent);
@@ -143,7 +153,9 @@ async fn what_was_sent_arrives_although_the_stream_is_dropped() {
             poll_fn(|cx| send.poll_send(cx, &mut Bytes::from_static(b"x")))
                 .await
                 .unwrap();
-            assert!(read_all(&mut recv).await == sample(100_000));
+            let (all, end) = read_until(&mut recv).await;
+            assert!(all == sample(100_000));
+            assert_eq!(end.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
             // And the other direction is known to be of no use.
             while !send.is_closed() {
                 tokio::time::sleep(Duration::from_millis(5)).await;
@@ -286,7 +298,7 @@ async fn a_reader_that_stops_costs_its_window_and_nothing_is_left_of_it() {
             let mut all = sample(10_000_000);
             let writer = spawn_local(async move {
                 poll_fn(|cx| other.poll_send(cx, &mut all)).await.unwrap();
-                poll_fn(|cx| other.poll_finish(cx)).await.unwrap();
+                other.finish();
                 other
             });
             assert!(read_all(&mut back).await == sample(10_000_000));
