@@ -298,6 +298,7 @@ fn the_rest_of_a_frame_never_reaches_another_stream() {
             settle().await;
             let (mut out, mut inward) = session.open().await.unwrap().split();
             send(&mut out, &b"x"[..]).await.unwrap();
+            settle().await;
             assert!(peer.write(b"def").await);
             let frames = peer.sync().await.unwrap();
             let own = frames.iter().find(|frame| frame.is(DATA, SYN)).unwrap().id;

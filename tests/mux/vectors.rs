@@ -9,7 +9,7 @@ use pipeops_tunnel::mux::{RecvHalf, Role, SendHalf, Session};
 use serde::Deserialize;
 use tokio::task::spawn_local;
 
-use crate::raw::{DATA, Frame, GO_AWAY, PING, Peer, SYN, WINDOW_UPDATE};
+use crate::raw::{ACK, DATA, Frame, GO_AWAY, PING, Peer, SYN, WINDOW_UPDATE};
 use crate::rig::{Running, paused, recv, send, session};
 
 #[derive(Deserialize)]
@@ -70,7 +70,7 @@ fn unhex(text: &str) -> Vec<u8> {
 /// What a frame says about the receiver's own affairs, and no vector is about.
 fn is_housekeeping(frame: &Frame) -> bool {
     frame.is(PING, SYN)
-        || (frame.kind == WINDOW_UPDATE && frame.flags & !SYN == 0)
+        || (frame.kind == WINDOW_UPDATE && frame.flags & !(SYN | ACK) == 0)
         || (frame.kind == DATA && frame.payload == b"x")
 }
 

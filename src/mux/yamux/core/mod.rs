@@ -58,8 +58,10 @@ pub(super) struct Core {
     round_trip: RoundTrip,
     useless: Useless,
     heard: Instant,
-    /// No more streams are opened.
+    /// The peer, or this side, wants no more streams of this side's.
     leaving: bool,
+    /// This side wants none of the peer's.
+    refusing: bool,
     /// The session has ended; every stream is cut.
     ended: bool,
     wakes: Vec<Waker>,
@@ -89,6 +91,7 @@ impl Core {
             useless: Useless::new(now),
             heard: now,
             leaving: false,
+            refusing: false,
             ended: false,
             wakes: Vec::new(),
         }
@@ -282,8 +285,9 @@ impl Core {
 
     /// Says that this side opens and takes no more streams.
     pub(super) fn leave(&mut self) {
-        if !self.leaving {
+        if !self.refusing {
             self.leaving = true;
+            self.refusing = true;
             self.control(Kind::GoAway, 0, 0, reason::NORMAL);
         }
     }

@@ -146,7 +146,7 @@ impl Core {
         if self.streams.find(id).is_some() {
             return Err(Violation::Reused(id));
         }
-        let room = !self.leaving && self.streams.theirs < self.settings.max_peer_streams;
+        let room = !self.refusing && self.streams.theirs < self.settings.max_peer_streams;
         if !room || !self.reserve(self.settings.receive_window) {
             self.useless.count("streams", now)?;
             self.answer(Kind::WindowUpdate, RST, id, 0);
