@@ -199,7 +199,7 @@ fn a_port_without_an_allow_list_or_taken_twice_is_no_configuration() {
         ),
     ] {
         let (code, said) = with(ports);
-        assert_eq!(code, Some(2), "{said}");
+        assert_eq!(code, Some(1), "{said}");
         assert!(said.contains(says), "{said}");
     }
 }
