@@ -11,7 +11,7 @@ use std::task::{Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::io::ReadBuf;
+use tokio::io::{Interest, ReadBuf};
 use tokio::net::UdpSocket;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -70,6 +70,30 @@ impl Queue {
 /// # Errors
 /// Those of the socket; that nobody listens at the far end of a connected one is among them.
 pub async fn receive(
+    socket: &UdpSocket,
+    take: impl FnMut(SocketAddr, &[u8]),
+) -> io::Result<Infallible> {
+    tokio::select! {
+        failed = receive_all(socket, take) => failed,
+        error = failure(socket) => Err(error?),
+    }
+}
+
+/// Waits for what an earlier datagram ran into: no read is woken by that.
+async fn failure(socket: &UdpSocket) -> io::Result<io::Error> {
+    loop {
+        socket.ready(Interest::ERROR).await?;
+        let looked = socket.try_io(Interest::ERROR, || {
+            socket.take_error()?.ok_or(io::ErrorKind::WouldBlock.into())
+        });
+        match looked {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            found => return found,
+        }
+    }
+}
+
+async fn receive_all(
     socket: &UdpSocket,
     mut take: impl FnMut(SocketAddr, &[u8]),
 ) -> io::Result<Infallible> {
@@ -210,6 +234,18 @@ mod tests {
         assert!(queue.take().now_or_never().is_none());
         queue.push(&datagram).unwrap();
         assert_eq!(queue.push(&[0; ROOM]), Err(Dropped::TooLarge));
+    }
+
+    #[tokio::test]
+    async fn that_nobody_listens_is_told_without_another_datagram() {
+        let gone = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        socket.connect(gone.local_addr().unwrap()).await.unwrap();
+        drop(gone);
+        socket.send(b"x").await.unwrap();
+        let told = timeout(Duration::from_secs(60), receive(&socket, |_, _| {})).await;
+        let error = told.unwrap().unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
     }
 
     #[tokio::test]

@@ -71,7 +71,7 @@ impl Reader {
                 Poll::Ready(Err(error)) if read > 0 => self.failed = Some(error),
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending if read == 0 => return Poll::Pending,
-                _ => {}
+                Poll::Ready(Ok(_)) | Poll::Pending => {}
             }
             Poll::Ready(Ok(take(scratch)))
         })

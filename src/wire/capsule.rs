@@ -114,13 +114,13 @@ fn of_context(mut datagram: Bytes) -> Option<Bytes> {
 
 /// Reads one integer; nothing where it is not there whole.
 fn varint(from: &mut &[u8]) -> Option<u64> {
-    let length = 1_usize << (from.first()? >> 6);
-    let (bytes, rest) = from.split_at_checked(length)?;
+    let first = *from.first()?;
+    let (bytes, rest) = from.split_at_checked(1 << (first >> 6))?;
     *from = rest;
-    let value = bytes
-        .iter()
-        .fold(0, |value, byte| value << 8 | u64::from(*byte));
-    Some(value & (u64::MAX >> (66 - 8 * length as u32).min(63)))
+    let more = bytes.iter().skip(1);
+    Some(more.fold(u64::from(first & 0x3f), |value, byte| {
+        value << 8 | u64::from(*byte)
+    }))
 }
 
 #[cfg(test)]

@@ -93,7 +93,7 @@ pub const VALUES: &[(&str, &str)] = &[
     ),
     (
         "an unknown protocol",
-        "tunnel: {forwards: [{name: a, local_addr: 'g:80', protocol: tcp}]}",
+        "tunnel: {forwards: [{name: a, local_addr: 'g:80', protocol: sctp}]}",
     ),
     (
         "a protocol in capitals",

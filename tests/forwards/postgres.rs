@@ -201,13 +201,13 @@ fn pgbench_runs_with_many_clients() {
         "{said}"
     );
     assert!(said.contains("number of failed transactions: 0"), "{said}");
+    let history = psql(forward.addr, &["select count(*) from pgbench_history"]);
+    assert_eq!(history, "800");
     // A new connection for each transaction.
     let said = succeed(
         client("pgbench", forward.addr).args(["-S", "-C", "-c", "4", "-j", "2", "-t", "25"]),
     );
     assert!(said.contains("100/100"), "{said}");
-    let history = psql(forward.addr, &["select count(*) from pgbench_history"]);
-    assert_eq!(history, "800");
     assert!(!tunnel.gateway.process.output().contains("panicked"));
 }
 

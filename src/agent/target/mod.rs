@@ -108,9 +108,10 @@ pub(super) async fn check_kubernetes(config: &KubernetesConfig) -> Result<(), St
 /// What is wrong, for the operator.
 pub(super) async fn reach(forward: &ForwardConfig) -> Result<(), String> {
     let connector = Connector::forward(forward, unread()?)?;
-    let connected = match forward.protocol {
-        Protocol::Udp => connector.connect_udp().await.map(drop),
-        _ => connector.connect().await.map(drop),
+    let connected = if forward.protocol == Protocol::Udp {
+        connector.connect_udp().await.map(drop)
+    } else {
+        connector.connect().await.map(drop)
     };
     connected.map_err(|error| error.to_string())
 }

@@ -27,7 +27,6 @@ pub struct PortConfig {
     #[schemars(regex(pattern = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"), length(max = 63), extend("examples" = ["db"]))]
     pub service: String,
     /// The addresses that may use it; all others are turned away.
-    #[schemars(length(min = 1))]
     pub allow: Vec<Network>,
 }
 
@@ -69,14 +68,20 @@ impl PortConfig {
     /// Adds what is wrong with all of them together.
     pub(super) fn check(ports: &[Self], public: SocketAddr, found: &mut Vec<Violation>) {
         for (at, port) in ports.iter().enumerate() {
+            let path = Path::dotted("ports").index(at);
+            if port.allow.is_empty() {
+                found.push(
+                    Violation::new(path.key("allow"), "must name at least one network")
+                        .help("a port asks for no token: say who may use it, such as 10.0.0.0/8"),
+                );
+            }
             let earlier = ports.iter().take(at);
             let same =
                 |other: &Self| (other.listen, other.protocol) == (port.listen, port.protocol);
             let public = port.protocol == PortProtocol::Tcp && port.listen == public;
             if port.listen.port() != 0 && (public || earlier.into_iter().any(same)) {
-                let path = Path::dotted("ports").index(at).key("listen");
                 found.push(Violation::new(
-                    path,
+                    path.key("listen"),
                     "is listened on already: choose another",
                 ));
             }

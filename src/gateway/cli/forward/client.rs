@@ -183,14 +183,13 @@ impl Client {
         if response.status().is_success() || response.status().is_redirection() {
             return Err(self.speaks_http());
         }
-        match self.refusal(response).await {
-            ForwardError::Refused(error)
-                if error.code == ErrorCode::UpgradeRequired || error.code.retryable() =>
-            {
-                Ok(())
-            }
-            error => Err(error),
+        let refusal = self.refusal(response).await;
+        if let ForwardError::Refused(error) = &refusal
+            && (error.code == ErrorCode::UpgradeRequired || error.code.retryable())
+        {
+            return Ok(());
         }
+        Err(refusal)
     }
 
     /// Opens a connection to the service.
