@@ -79,6 +79,11 @@ impl Client {
         self.head().await
     }
 
+    /// The connection alone: a buffer beside each of ten thousand would be for nothing.
+    pub(crate) fn into_connection(self) -> Connection {
+        self.connection
+    }
+
     /// The bytes of the body that came with its head.
     pub(crate) fn early(&self, head: &Head) -> &[u8] {
         self.buffer.get(head.early.clone()).unwrap_or_default()
