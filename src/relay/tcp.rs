@@ -23,7 +23,7 @@ pub fn tune(stream: &TcpStream) -> io::Result<()> {
     SockRef::from(stream).set_tcp_user_timeout(Some(TCP_USER_TIMEOUT))
 }
 
-/// Sets a socket of a user or a target, who may stop to read for as long as they like: no delay,
+/// Sets a socket of a user or of a raw forward's target, who may stop to read for as long as they like: no delay,
 /// and keep-alive probes by which a peer that is gone is noticed while nothing moves.
 ///
 /// # Errors

@@ -109,8 +109,9 @@ pub const CONTROL_PING: Duration = Duration::from_secs(3);
 /// Default time between heartbeats that the gateway tells its agents.
 pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(15);
 
-/// TCP gives up on unacknowledged bytes after this long, on sockets between the two programs. On
-/// those of users and targets it would cut whoever stops to read, as Linux counts that too.
+/// TCP gives up on unacknowledged bytes after this long, on sockets between the two programs and to
+/// HTTP targets. Linux counts a closed window too: on those of users and raw forwards it would cut
+/// whoever stops to read.
 pub const TCP_USER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Validity of the ticket by which an agent opens one carrier.

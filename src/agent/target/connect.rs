@@ -18,7 +18,7 @@ use super::pool::OriginError;
 use crate::agent::config::{ForwardConfig, Protocol};
 use crate::agent::dial::client_config;
 use crate::agent::metrics::{Connect, TargetMeters};
-use crate::relay::tune_end;
+use crate::relay::{tune, tune_end};
 use crate::wire::limits::{CONNECT, TLS_HANDSHAKE};
 
 /// How to get a connection to one target.
@@ -95,7 +95,12 @@ impl Connector {
 
     /// Connects without TLS.
     pub(super) async fn connect_tcp(&self) -> Result<TcpStream, OriginError> {
-        self.counted(self.tcp()).await
+        self.counted(async {
+            let stream = self.tcp().await?;
+            note(tune_end(&stream));
+            Ok(stream)
+        })
+        .await
     }
 
     /// A UDP socket that takes and gives datagrams of the target alone.
@@ -145,14 +150,14 @@ impl Connector {
                 Ok(Err(error)) => return Err(OriginError::Refused(error)),
                 Err(_) => return Err(OriginError::ConnectTimedOut),
             };
-        if let Err(error) = tune_end(&stream) {
-            tracing::debug!(%error, "can not set a socket's options");
-        }
         Ok(stream)
     }
 
     async fn connect_now(&self) -> Result<OriginIo, OriginError> {
         let stream = self.tcp().await?;
+        // A target that takes no byte of a request for long is given up: its client may have gone,
+        // which shows to nobody while nothing moves.
+        note(tune(&stream));
         let Some((config, name)) = &self.tls else {
             return Ok(OriginIo::Plain(stream));
         };
@@ -162,6 +167,12 @@ impl Connector {
             Ok(Err(error)) => Err(OriginError::Tls(error)),
             Err(_) => Err(OriginError::ConnectTimedOut),
         }
+    }
+}
+
+fn note(tuned: io::Result<()>) {
+    if let Err(error) = tuned {
+        tracing::debug!(%error, "can not set a socket's options");
     }
 }
 

@@ -276,7 +276,7 @@ impl Exchange {
     }
 
     fn switch(
-        self,
+        mut self,
         worker: &Worker,
         head: ResponseHead,
         upgrade: Option<OnUpgrade>,
@@ -290,6 +290,7 @@ impl Exchange {
         let mut response = response(head, context);
         if self.method == Method::CONNECT {
             *response.status_mut() = StatusCode::OK;
+            self.record.status = Some(StatusCode::OK);
         } else if context.upgrade.and_then(RawProtocol::of) == Some(RawProtocol::Udp) {
             let structured_true = HeaderValue::from_static("?1");
             response
