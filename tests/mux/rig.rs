@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::{JoinHandle, LocalSet, spawn_local, yield_now};
 
 /// Long enough for a busy machine; a test that waits this long hangs.
-pub const DEADLINE: Duration = Duration::from_secs(120);
+pub const DEADLINE: Duration = Duration::from_secs(300);
 
 /// A driver's task: whether the session ended well, or else the error's text.
 pub type Running = JoinHandle<Result<(), String>>;
@@ -119,6 +119,11 @@ pub async fn settle() {
 /// The next stream that the peer opens.
 pub async fn accept(opened: &Opened) -> (SendHalf, RecvHalf) {
     until(|| opened.borrow_mut().pop()).await.split()
+}
+
+/// The same where it is kept in its halves.
+pub async fn accept_of(opened: &RefCell<Vec<(SendHalf, RecvHalf)>>) -> (SendHalf, RecvHalf) {
+    until(|| opened.borrow_mut().pop()).await
 }
 
 /// Sends back what comes, then the end.

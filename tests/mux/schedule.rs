@@ -61,7 +61,7 @@ fn length(rng: &mut Rng) -> u64 {
         0 => 0,
         1..6 => rng.u64(1..5_000),
         6..9 => rng.u64(5_000..100_000),
-        _ => rng.u64(100_000..1_500_000),
+        _ => rng.u64(100_000..700_000),
     }
 }
 
@@ -232,7 +232,7 @@ fn end(
 pub async fn run(seed: u64, client: Speaker, server: Speaker) -> u64 {
     eprintln!("client {client:?}, server {server:?}, PIPEOPS_MUX_SEED={seed}");
     let mut rng = Rng::with_seed(seed);
-    let streams = *rng.choice([1, 4, 30, 120].iter()).unwrap();
+    let streams = *rng.choice([1, 4, 30, 60].iter()).unwrap();
     let world = Rc::new(World {
         seed,
         plans: (0..streams).map(|_| Plan::random(&mut rng)).collect(),

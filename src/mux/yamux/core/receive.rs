@@ -15,7 +15,7 @@ use crate::mux::yamux::settings::{MAX_ANSWERS, MAX_WINDOW};
 const SHARE: usize = 8 * 1024;
 
 /// A stream with so much unread is behind: what it gets is copied too, to hold no more than its window.
-const BEHIND: u32 = 512 * 1024;
+const BEHIND: u32 = 64 * 1024;
 
 /// Where the parser is between two reads.
 #[derive(Debug, Default)]
