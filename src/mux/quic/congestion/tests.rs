@@ -61,11 +61,11 @@ impl Path {
 #[test]
 fn loss_again_and_again_on_an_idle_path_asks_for_bbr() {
     let mut path = Path::new();
-    assert_eq!(path.rounds(5, 100, 1), Algorithm::Cubic);
-    assert_eq!(path.rounds(5, 100, 1), Algorithm::Bbr);
+    assert_eq!(path.rounds(3, 100, 1), Algorithm::Cubic);
+    assert_eq!(path.rounds(1, 100, 1), Algorithm::Bbr);
     assert!(path.choice.window() >= path.choice.initial_window());
     // One that is as lossy as before keeps it.
-    assert_eq!(path.rounds(300, 100, 1), Algorithm::Bbr);
+    assert_eq!(path.rounds(1_000, 100, 1), Algorithm::Bbr);
 }
 
 #[test]
@@ -83,11 +83,21 @@ fn a_queue_that_runs_over_does_not() {
 }
 
 #[test]
-fn a_packet_now_and_then_does_not() {
+fn a_loss_in_a_thousand_does_too() {
+    let mut path = Path::new();
+    for _ in 0..4 {
+        path.rounds(9, 100, 0);
+        path.round(100, 1);
+    }
+    assert_eq!(path.choice.algorithm, Algorithm::Bbr);
+}
+
+#[test]
+fn a_loss_now_and_then_does_not() {
     let mut path = Path::new();
     for _ in 0..100 {
-        path.round(500, 0);
-        path.round(500, 1);
+        path.rounds(9, 2_000, 0);
+        path.round(2_000, 1);
     }
     assert_eq!(path.choice.algorithm, Algorithm::Cubic);
 }
@@ -96,6 +106,6 @@ fn a_packet_now_and_then_does_not() {
 fn a_path_that_is_mended_gets_cubic_back() {
     let mut path = Path::new();
     assert_eq!(path.rounds(20, 100, 1), Algorithm::Bbr);
-    assert_eq!(path.rounds(60, 100, 0), Algorithm::Bbr, "too early to say");
-    assert_eq!(path.rounds(200, 100, 0), Algorithm::Cubic);
+    assert_eq!(path.rounds(400, 100, 0), Algorithm::Bbr, "too early to say");
+    assert_eq!(path.rounds(800, 100, 0), Algorithm::Cubic);
 }
