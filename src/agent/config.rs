@@ -164,7 +164,6 @@ impl Default for TunnelConfig {
 pub struct CarriersConfig {
     /// The kinds to use, best first; the next one is tried when one does not work within seconds, and
     /// the better one again within a minute.
-    #[schemars(length(min = 1, max = 3))]
     pub prefer: Vec<CarrierKind>,
     /// How many each of the gateway's threads may have of this agent; all but the first come under
     /// load, and go with it.

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::spawn_local;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::config::CarriersConfig;
 use super::dial::{DialError, Dialer};
@@ -30,7 +30,7 @@ use crate::mux::{Budget, Role, Session, Settings, Stream};
 use crate::relay::{Gauged, Pressure, WebSocket};
 use crate::wire::carrier::CarrierKind;
 use crate::wire::control::{CarrierFailed, Message, OpenCarrier};
-use crate::wire::limits::MAX_AGENT_CARRIERS;
+use crate::wire::limits::{CARRIER_CLIMB, MAX_AGENT_CARRIERS};
 use choice::{Ways, Won};
 use upgrade::Switched;
 
@@ -47,6 +47,8 @@ pub(super) struct Carriers {
     up: RefCell<Vec<Up>>,
     /// Being dialled.
     dialled: Cell<usize>,
+    /// When a better kind was last asked for: one carrier tries it for all.
+    climbed: Cell<Option<Instant>>,
     /// What the control channel's last ping took.
     pub(super) round_trip: Cell<Duration>,
 }
@@ -79,6 +81,7 @@ impl Carriers {
             ways: Ways::new(prefer.collect()),
             up: RefCell::default(),
             dialled: Cell::new(0),
+            climbed: Cell::new(None),
             round_trip: Cell::default(),
         }
     }
@@ -104,6 +107,12 @@ impl Carriers {
             Some(old) => self.ways.better_than(old.place.kind, &open.kinds),
             None => self.ways.order(&open.kinds),
         }
+    }
+
+    fn has_climbed(&self) -> bool {
+        self.climbed
+            .get()
+            .is_some_and(|at| at.elapsed() < CARRIER_CLIMB)
     }
 
     fn is_full(&self) -> bool {
@@ -307,7 +316,7 @@ async fn run(shared: &Rc<Shared>, link: Link, place: Rc<Place>) {
         spawn_local(serve::run(Rc::clone(&for_streams), stream));
     });
     let mut up = tunnel.carrier_up(kind);
-    let begun = tokio::time::Instant::now();
+    let begun = Instant::now();
     shared.carriers.up.borrow_mut().push(Up {
         session: session.clone(),
         place: Rc::clone(&place),
