@@ -29,9 +29,14 @@ impl Report {
     /// An empty one, of now.
     pub(crate) fn new(args: &Args) -> Self {
         let words: Vec<_> = std::env::args().skip(1).collect();
+        let release = if cfg!(debug_assertions) {
+            ""
+        } else {
+            "--release "
+        };
         Self {
             when: Zoned::now().strftime("%F %T").to_string(),
-            command: format!("cargo run --release -p loadtest -- {}", words.join(" ")),
+            command: format!("cargo run {release}-p loadtest -- {}", words.join(" ")),
             cores: cores(),
             max_foreign: args.max_foreign,
             samples: Vec::new(),
