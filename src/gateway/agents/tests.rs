@@ -69,15 +69,10 @@ impl Table {
         let tunnel = Tunnel::new(&mut Registry::new("test"), "any").unwrap();
         let meters = || tunnel.session(CarrierKind::Tls);
         let (near, far) = tokio::io::duplex(64 * 1024);
-        let (_agent, driver) = Session::new(
-            far,
-            Role::Client,
-            Settings::default(),
-            meters(),
-            |stream| {
+        let (_agent, driver) =
+            Session::new(far, Role::Client, Settings::default(), meters(), |stream| {
                 spawn_local(greet(stream));
-            },
-        );
+            });
         drive(Box::pin(async move { drop(driver.await) }));
         let (near, pressure) = Gauged::new(near);
         let (session, driver) =
