@@ -5,10 +5,12 @@ mod early;
 mod pressure;
 mod pump;
 mod tcp;
+mod udp;
 mod websocket;
 
 pub use early::Early;
 pub use pressure::{Gauged, Pressure};
 pub use pump::{RelayError, relay};
 pub use tcp::{Socket, tune, tune_carrier};
+pub use udp::bind as bind_udp;
 pub use websocket::WebSocket;
