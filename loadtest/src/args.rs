@@ -151,6 +151,8 @@ pub(crate) enum Front {
     Plain,
     /// Over the gateway's own TLS
     Tls,
+    /// Through a port of the gateway that leads to the origin as a raw TCP service (`ports`)
+    Raw,
 }
 
 impl Args {

@@ -66,6 +66,8 @@ fn far_away(args: &Args, nursery: &Nursery, shape: Shape) -> (Place, String) {
     (Place::Proxy(Proxy(shape)), format!(", {like}, by a proxy"))
 }
 
+/// Each sample has a subject that was started for it: what one case leaves in memory is not in the
+/// next one's figures.
 async fn measure(
     world: &World,
     subjects: &[Subject],
@@ -74,23 +76,24 @@ async fn measure(
 ) -> Result<()> {
     let rounds = world.args.rounds();
     for round in 1..=rounds {
-        let mut up = Vec::new();
-        for (index, subject) in subjects.iter().enumerate() {
-            match subject.start(world).await {
-                Ok(running) => up.push(running),
-                Err(error) if index == 0 => return Err(error),
-                Err(error) => say(&format!("{} is left out: {error:#}", subject.name())),
-            }
-        }
+        let turn = usize::try_from(round - 1).unwrap_or_default() % subjects.len().max(1);
+        let (later, first) = subjects.split_at(turn);
         for case in cases(&world.args) {
-            let turn = usize::try_from(round).unwrap_or_default() % up.len().max(1);
-            let (later, first) = up.split_at(turn);
             for subject in first.iter().chain(later) {
                 let what = format!(
                     "round {round}/{rounds}  {}{label}  {}",
-                    case.name, subject.name
+                    case.name,
+                    subject.name()
                 );
-                let mut sample = one(world, &case, subject, what).await?;
+                let running = match subject.start(world).await {
+                    Ok(running) => running,
+                    Err(error) if subject.is_ours() => return Err(error),
+                    Err(error) => {
+                        say(&format!("{what}  left out: {error:#}"));
+                        continue;
+                    }
+                };
+                let mut sample = one(world, &case, &running, what).await?;
                 sample.round = round;
                 sample.case.push_str(label);
                 report.add(sample);

@@ -139,6 +139,10 @@ pub struct TunnelConfig {
     pub enabled: bool,
     /// The connections that requests come by.
     pub carriers: CarriersConfig,
+    /// MiB that the gateway may send that no target has read yet. Each stream takes 64 KiB of it from
+    /// the start; one for which there is nothing left is refused.
+    #[schemars(range(min = 16, max = 1048576))]
+    pub receive_memory_mib: u32,
     /// Services by name (`grafana` is one of them).
     pub forwards: Vec<ForwardConfig>,
 }
@@ -148,6 +152,7 @@ impl Default for TunnelConfig {
         Self {
             enabled: true,
             carriers: CarriersConfig::default(),
+            receive_memory_mib: 256,
             forwards: Vec::new(),
         }
     }
@@ -159,7 +164,6 @@ impl Default for TunnelConfig {
 pub struct CarriersConfig {
     /// The kinds to use, best first; the next one is tried when one does not work within seconds, and
     /// the better one again within a minute.
-    #[schemars(length(min = 1, max = 3))]
     pub prefer: Vec<CarrierKind>,
     /// How many each of the gateway's threads may have of this agent; all but the first come under
     /// load, and go with it.
@@ -208,6 +212,15 @@ pub struct ForwardConfig {
     /// How long a request may wait for the response's head.
     #[serde(default = "default_response_timeout")]
     pub response_timeout: Period,
+    /// With `udp`: a sender is forgotten, and its socket closed, when nothing came either way for
+    /// this long.
+    #[serde(default = "default_idle_timeout")]
+    pub idle_timeout: Period,
+}
+
+/// What RFC 4787 (REQ-5) has the like of us keep at least.
+fn default_idle_timeout() -> Period {
+    Period::from_secs(120)
 }
 
 fn default_response_timeout() -> Period {
@@ -227,6 +240,10 @@ pub enum Protocol {
     Grpc,
     /// HTTP/2 over TLS.
     Grpcs,
+    /// Anything over TCP, such as a database: a connection for each of a user's.
+    Tcp,
+    /// Anything over UDP, such as DNS: a socket for each sender.
+    Udp,
 }
 
 /// What becomes of the part of the path that names the service.

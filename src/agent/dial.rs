@@ -9,9 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Uri;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -22,6 +21,7 @@ use tokio_rustls::client::TlsStream;
 use super::config::PlatformConfig;
 use crate::config::Period;
 use crate::relay::tune;
+use crate::tls;
 
 pub(super) use proxy::{Proxy, Route, VARIABLES};
 pub(super) use transport::Transport;
@@ -276,38 +276,5 @@ pub(super) fn client_config(
     ca_file: Option<&Path>,
     alpn: &[&[u8]],
 ) -> Result<ClientConfig, DialError> {
-    let roots = roots(ca_file)?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(rustls::DEFAULT_VERSIONS)
-        .map_err(|error| DialError::Local(error.to_string()))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
-    Ok(config)
-}
-
-fn roots(ca_file: Option<&Path>) -> Result<RootCertStore, DialError> {
-    let mut roots = RootCertStore::empty();
-    let Some(path) = ca_file else {
-        for certificate in rustls_native_certs::load_native_certs().certs {
-            // The system's bundle may hold what rustls does not read; the others still count.
-            drop(roots.add(certificate));
-        }
-        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-        return Ok(roots);
-    };
-    let failed = |reason: String| DialError::Local(format!("CA file {}: {reason}", path.display()));
-    for certificate in
-        CertificateDer::pem_file_iter(path).map_err(|error| failed(error.to_string()))?
-    {
-        let certificate = certificate.map_err(|error| failed(error.to_string()))?;
-        roots
-            .add(certificate)
-            .map_err(|error| failed(error.to_string()))?;
-    }
-    if roots.is_empty() {
-        return Err(failed("holds no certificate".to_owned()));
-    }
-    Ok(roots)
+    tls::client_config(ca_file, alpn).map_err(|error| DialError::Local(error.to_string()))
 }

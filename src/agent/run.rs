@@ -23,6 +23,7 @@ use super::status::{Reporter, Status};
 use super::target::Targets;
 use crate::admin::{AdminAddresses, AdminError, AdminServer, Beat, Watchdog};
 use crate::config::{Live, Problems, Settings};
+use crate::mux::Budget;
 
 /// A gateway is given this long to hear of a drain before carriers close.
 const DRAIN_NOTICE: Duration = Duration::from_secs(2);
@@ -261,6 +262,8 @@ pub(super) struct Shared {
     /// Cancelled when the gateway has been told so.
     pub(super) drain_told: CancellationToken,
     pub(super) carriers: Carriers,
+    /// What the gateway may send that no target has read.
+    pub(super) budget: Arc<Budget>,
     active: Cell<usize>,
     became_idle: Notify,
 }
@@ -274,7 +277,9 @@ impl Shared {
         draining: CancellationToken,
     ) -> Self {
         let carriers = Carriers::new(&config.tunnel.carriers, &dialer);
+        let budget = Arc::new(Budget::of_mib(config.tunnel.receive_memory_mib));
         Self {
+            budget,
             config,
             dialer,
             reporter,

@@ -283,6 +283,7 @@ fn agent_config(
         insecure_skip_verify: false,
         authorization_file: None,
         response_timeout: Period::from_secs(60),
+        idle_timeout: Period::from_secs(120),
     };
     AgentConfig {
         agent: ClusterConfig {

@@ -1,5 +1,6 @@
 //! The gateway's configuration.
 
+mod ports;
 mod settings;
 
 use std::net::SocketAddr;
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::admin::{AdminConfig, MonitoringConfig};
 use crate::config::{LogConfig, Period};
+pub use ports::{PortConfig, PortProtocol};
 
 /// Everything that an operator sets.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -39,6 +41,8 @@ pub struct GatewayConfig {
     pub tls: TlsConfig,
     /// Carriers over QUIC.
     pub quic: QuicConfig,
+    /// Ports that lead to one service each, without a token: none unless they are asked for here.
+    pub ports: Vec<PortConfig>,
     /// Worker threads; by default one per core.
     #[schemars(range(min = 1, max = 1024))]
     pub threads: Option<usize>,
@@ -48,6 +52,10 @@ pub struct GatewayConfig {
     pub monitoring: MonitoringConfig,
     /// How long a drain waits for requests that are under way.
     pub drain_timeout: Period,
+    /// MiB that all agents together may send that no client has read yet. Each stream takes 64 KiB of
+    /// it from the start; one for which there is nothing left is refused.
+    #[schemars(range(min = 16, max = 1048576))]
+    pub receive_memory_mib: u32,
     /// Logs.
     pub log: LogConfig,
 }
@@ -92,10 +100,12 @@ impl Default for GatewayConfig {
             state_dir: PathBuf::from("/var/lib/pipeops-gateway"),
             tls: TlsConfig::default(),
             quic: QuicConfig::default(),
+            ports: Vec::new(),
             threads: None,
             admin: AdminConfig::at(8081),
             monitoring: MonitoringConfig::at(9092),
             drain_timeout: Period::from_secs(30),
+            receive_memory_mib: 1024,
             log: LogConfig::default(),
         }
     }

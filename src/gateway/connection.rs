@@ -19,7 +19,7 @@ use super::service::{self, Client};
 use super::worker::Worker;
 use crate::http::exec::LocalExec;
 use crate::http::framing::Guard;
-use crate::relay::{Socket, tune};
+use crate::relay::{Socket, tune_end};
 use crate::wire::limits::{
     HEAD_READ, MAX_H2_STREAMS, MAX_HEADER_BYTES, MAX_HEADERS, TLS_HANDSHAKE,
 };
@@ -42,7 +42,7 @@ pub(super) enum Front {
 
 /// Serves a connection until it ends; a drain lets the request under way finish.
 pub(super) async fn serve(worker: Rc<Worker>, front: Front, stream: TcpStream, peer: SocketAddr) {
-    if let Err(error) = tune(&stream) {
+    if let Err(error) = tune_end(&stream) {
         tracing::debug!(%error, %peer, "can not set a socket's options");
     }
     let served = match front {

@@ -21,6 +21,7 @@ mod hosts;
 mod intake;
 mod metrics;
 pub mod operator;
+mod ports;
 mod probe;
 mod proxy;
 mod quic;

@@ -20,6 +20,7 @@ use super::directory::Directory;
 use super::face::{self, Face};
 use super::hosts::Hosts;
 use super::metrics::{self, MeteredStore, Metrics};
+use super::ports;
 use super::quic;
 use super::shared::{MAILBOX, Mail, Shared};
 use super::store::{RedbStore, StoreError};
@@ -109,11 +110,11 @@ impl Gateway {
             .unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
         let (mailboxes, boxes): (Vec<_>, Vec<_>) =
             (0..threads).map(|_| mpsc::channel(MAILBOX)).unzip();
-        let (listeners, address) = listen(config.listen, threads)?;
-        let (mut plain, http_address) = match config.http_listen {
-            Some(wanted) => listen(wanted, threads).map(|(all, at)| (all, Some(at)))?,
-            None => (Vec::new(), None),
-        };
+        let Bound {
+            listeners,
+            address,
+            http_address,
+        } = bind(&config, threads)?;
         let shared = Arc::new(Shared::new(
             config,
             hosts,
@@ -126,9 +127,7 @@ impl Gateway {
         let (admin, store) = serve_face(live.clone(), &shared, &certificate, watchdog.clone())?;
         let quic = quic::Listener::start(&shared, &certificate, address, &watchdog);
         let mut workers = Vec::new();
-        for (index, (tls, mailbox)) in listeners.into_iter().zip(boxes).enumerate() {
-            let plain = plain.pop();
-            let listeners = Listeners { tls, plain };
+        for (index, (listeners, mailbox)) in listeners.into_iter().zip(boxes).enumerate() {
             let beat = watchdog.watch(format!("worker-{index}"));
             workers.push(spawn(index, Arc::clone(&shared), listeners, mailbox, beat)?);
         }
@@ -246,6 +245,33 @@ fn make_state_dir(config: &GatewayConfig) -> Result<(), GatewayError> {
             path: config.state_dir.clone(),
             source,
         })
+}
+
+/// Every address that the workers accept at.
+struct Bound {
+    listeners: Vec<Listeners>,
+    address: SocketAddr,
+    http_address: Option<SocketAddr>,
+}
+
+fn bind(config: &GatewayConfig, threads: usize) -> Result<Bound, GatewayError> {
+    let (tls, address) = listen(config.listen, threads)?;
+    let (mut plain, http_address) = match config.http_listen {
+        Some(wanted) => listen(wanted, threads).map(|(all, at)| (all, Some(at)))?,
+        None => (Vec::new(), None),
+    };
+    let ports = ports::bind(&config.ports, threads)
+        .map_err(|(address, source)| GatewayError::Listen { address, source })?;
+    let listeners = tls.into_iter().zip(ports).map(|(tls, ports)| Listeners {
+        tls,
+        plain: plain.pop(),
+        ports,
+    });
+    Ok(Bound {
+        listeners: listeners.collect(),
+        address,
+        http_address,
+    })
 }
 
 /// Binds one listener for each worker, all at one address.

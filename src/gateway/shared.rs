@@ -17,6 +17,7 @@ use super::quic;
 use super::tickets::{AgentKey, Tickets};
 use super::upgrade::Arrival;
 use crate::admin::Failing;
+use crate::mux::Budget;
 use crate::wire::control::WantCarrier;
 
 /// Mail that may wait for a worker; senders wait beyond it.
@@ -49,6 +50,8 @@ pub(super) struct Shared {
     pub(super) tls: Arc<rustls::ServerConfig>,
     pub(super) tickets: Arc<Tickets>,
     pub(super) probes: Probes,
+    /// What agents may send that no client has read.
+    pub(super) budget: Arc<Budget>,
     pub(super) mailboxes: Vec<mpsc::Sender<Mail>>,
     /// Cancelled when the gateway is to take no new work.
     pub(super) drain: CancellationToken,
@@ -68,8 +71,10 @@ impl Shared {
         tls: Arc<rustls::ServerConfig>,
         mailboxes: Vec<mpsc::Sender<Mail>>,
     ) -> Self {
+        let budget = Arc::new(Budget::of_mib(config.receive_memory_mib));
         Self {
             config,
+            budget,
             hosts,
             directory,
             metrics,

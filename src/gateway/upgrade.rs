@@ -17,26 +17,29 @@ use tokio_rustls::server::TlsStream;
 use super::carrier::{self, Begun};
 use super::metrics::AuthFailure;
 use super::service::Client;
-use super::shared::Mail;
+use super::shared::{Mail, Shared};
 use super::tickets::{Purpose, Ticket};
 use super::worker::Worker;
 use super::{probe, switch};
 use crate::http::framing::Guard;
 use crate::http::headers;
 use crate::metrics::SessionMeters;
-use crate::mux::{Role, Session};
+use crate::mux::{Role, Session, Settings};
 use crate::relay::{Early, Gauged, Socket, WebSocket};
-use crate::wire::carrier::{CarrierKind, MUX_PROTOCOL};
+use crate::wire::carrier::{CarrierKind, MUX_PROTOCOL, WINDOW_HEADER, window};
 use crate::wire::error::{ApiError, ErrorCode};
+use crate::wire::limits::FIRST_WINDOW;
 
 /// A carrier's connection that has switched protocols.
 type Switched = Early<TlsStream<Socket>>;
 
 /// A carrier's connection, before there is a session on it.
 #[derive(Debug)]
-pub(super) enum Link {
-    Tls(Box<Switched>),
-    WebSocket(Box<Switched>),
+pub(super) struct Link {
+    kind: CarrierKind,
+    io: Box<Switched>,
+    /// What the agent takes on a new stream, if it has said so.
+    window: Option<u32>,
 }
 
 /// A carrier that has come, on its way to its worker.
@@ -47,24 +50,8 @@ pub(super) struct Arrival {
 }
 
 impl Link {
-    fn new(kind: CarrierKind, io: Switched) -> Self {
-        let io = Box::new(io);
-        match kind {
-            CarrierKind::WebSocket => Self::WebSocket(io),
-            CarrierKind::Tls | CarrierKind::Quic => Self::Tls(io),
-        }
-    }
-
-    pub(super) fn kind(&self) -> CarrierKind {
-        match self {
-            Self::Tls(_) => CarrierKind::Tls,
-            Self::WebSocket(_) => CarrierKind::WebSocket,
-        }
-    }
-
     fn socket(&mut self) -> &mut Socket {
-        let (Self::Tls(io) | Self::WebSocket(io)) = self;
-        io.get_mut().get_mut().0
+        self.io.get_mut().get_mut().0
     }
 
     /// Lets go of this worker's runtime.
@@ -83,20 +70,23 @@ impl Link {
     }
 
     /// Begins the session. The agent opens no streams; one that does is reset by being dropped.
-    pub(super) fn begin(self, meters: SessionMeters) -> Begun {
-        match self {
-            Self::Tls(io) => begin(CarrierKind::Tls, io, meters),
-            Self::WebSocket(io) => begin(CarrierKind::WebSocket, WebSocket::server(io), meters),
+    pub(super) fn begin(self, shared: &Shared) -> Begun {
+        let meters = shared.metrics.tunnel.session(self.kind);
+        let settings = Settings::agreed(self.window, &shared.budget);
+        if self.kind == CarrierKind::WebSocket {
+            begin(self.kind, WebSocket::server(self.io), settings, meters)
+        } else {
+            begin(self.kind, self.io, settings, meters)
         }
     }
 }
 
-fn begin<T>(kind: CarrierKind, io: T, meters: SessionMeters) -> Begun
+fn begin<T>(kind: CarrierKind, io: T, settings: Settings, meters: SessionMeters) -> Begun
 where
     T: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     let (io, pressure) = Gauged::new(io);
-    let (session, driver) = Session::new(io, Role::Server, meters, drop);
+    let (session, driver) = Session::new(io, Role::Server, settings, meters, drop);
     Begun {
         kind,
         session,
@@ -112,7 +102,12 @@ pub(super) fn accept(
     mut request: Request<Incoming>,
 ) -> Result<Response<()>, ApiError> {
     // Before the ticket is used up: what a proxy has made unfit can be tried in another way.
-    let (kind, response) = answer(request.headers())?;
+    let (kind, mut response) = answer(request.headers())?;
+    let window = window(request.headers());
+    if window.is_some() {
+        let ours = HeaderValue::from(FIRST_WINDOW);
+        response.headers_mut().insert(WINDOW_HEADER, ours);
+    }
     let ticket = headers::bearer(request.headers())?
         .and_then(|ticket| worker.shared.tickets.redeem(ticket.expose_secret()))
         .ok_or_else(|| {
@@ -123,7 +118,8 @@ pub(super) fn accept(
             )
         })?;
     let upgrade = hyper::upgrade::on(&mut request);
-    tokio::task::spawn_local(hand_over(Rc::clone(worker), ticket, kind, upgrade));
+    let link = move |io| Link { kind, io, window };
+    tokio::task::spawn_local(hand_over(Rc::clone(worker), ticket, link, upgrade));
     Ok(response)
 }
 
@@ -151,7 +147,12 @@ fn answer(request: &HeaderMap) -> Result<(CarrierKind, Response<()>), ApiError> 
     Ok((CarrierKind::WebSocket, response))
 }
 
-async fn hand_over(worker: Rc<Worker>, ticket: Ticket, kind: CarrierKind, upgrade: OnUpgrade) {
+async fn hand_over(
+    worker: Rc<Worker>,
+    ticket: Ticket,
+    link: impl FnOnce(Box<Switched>) -> Link,
+    upgrade: OnUpgrade,
+) {
     let io = match upgrade.await {
         Ok(upgraded) => Early::<Guard<TlsStream<Socket>>>::new(upgraded),
         Err(error) => {
@@ -160,10 +161,9 @@ async fn hand_over(worker: Rc<Worker>, ticket: Ticket, kind: CarrierKind, upgrad
         }
     };
     let Some(io) = io else { return };
-    let mut link = Link::new(kind, io.map(Guard::into_inner));
+    let mut link = link(Box::new(io.map(Guard::into_inner)));
     if ticket.purpose == Purpose::Probe {
-        let meters = worker.shared.metrics.tunnel.session(kind);
-        return probe::carry(&ticket.agent, link.begin(meters)).await;
+        return probe::carry(&ticket.agent, link.begin(&worker.shared)).await;
     }
     let Some(mailbox) = worker.shared.mailboxes.get(ticket.worker) else {
         return;
@@ -184,6 +184,5 @@ pub(super) async fn run(worker: Rc<Worker>, arrival: Box<Arrival>) {
         tracing::warn!(%error, cluster, "a carrier's connection is lost");
         return;
     }
-    let meters = worker.shared.metrics.tunnel.session(link.kind());
-    carrier::run(&worker, &ticket, link.begin(meters)).await;
+    carrier::run(&worker, &ticket, link.begin(&worker.shared)).await;
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket as RawSocket, Type};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::spawn_local;
@@ -19,6 +19,7 @@ use super::agents::Agents;
 use super::carrier::SWEEP;
 use super::connection::{self, Front};
 use super::metrics::Held;
+use super::ports::{self, Port};
 use super::shared::{Mail, Shared};
 use super::upgrade;
 use crate::wire::limits::MAX_CONNECTIONS_PER_WORKER;
@@ -46,6 +47,7 @@ pub(super) struct Listeners {
     pub(super) tls: std::net::TcpListener,
     /// For a load balancer in front, where there is one.
     pub(super) plain: Option<std::net::TcpListener>,
+    pub(super) ports: Vec<Port>,
 }
 
 /// Finds out whether somebody else listens at an address. With `SO_REUSEPORT` a second program of
@@ -92,11 +94,7 @@ pub(super) async fn run(
     metrics
         .runtimes()
         .add(format!("worker-{index}"), Handle::current());
-    metrics
-        .connections_limit
-        .add(MAX_CONNECTIONS_PER_WORKER as i64);
-    let tickets = Arc::clone(&shared.tickets);
-    let agents = Agents::new(index, tickets);
+    let agents = Agents::new(index, Arc::clone(&shared.tickets));
     let worker = Rc::new(Worker {
         index,
         shared,
@@ -107,13 +105,20 @@ pub(super) async fn run(
     });
     let mail = spawn_local(read_mail(Rc::clone(&worker), mailbox));
     let sweep = spawn_local(sweep(Rc::clone(&worker)));
-    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS_PER_WORKER));
+    for port in listeners.ports {
+        spawn_local(ports::serve(Rc::clone(&worker), port));
+    }
+    let permits = permits(&worker, MAX_CONNECTIONS_PER_WORKER);
+    let serve = |front| {
+        let worker = Rc::clone(&worker);
+        move |stream, peer| connection::serve(Rc::clone(&worker), front, stream, peer)
+    };
     let plain = async {
         if let Some(plain) = plain {
-            accept(&worker, Front::Plain, plain, &permits).await;
+            accept(&worker, plain, &permits, serve(Front::Plain)).await;
         }
     };
-    tokio::join!(accept(&worker, Front::Tls, tls, &permits), plain);
+    tokio::join!(accept(&worker, tls, &permits, serve(Front::Tls)), plain);
     worker.connections.close();
     tokio::select! {
         () = worker.connections.wait() => {}
@@ -128,12 +133,22 @@ pub(super) async fn run(
     Ok(())
 }
 
-async fn accept(
+/// Permits for so many connections at once.
+pub(super) fn permits(worker: &Worker, limit: usize) -> Arc<Semaphore> {
+    let metrics = &worker.shared.metrics;
+    metrics.connections_limit.add(limit as i64);
+    Arc::new(Semaphore::new(limit))
+}
+
+/// Accepts connections until the gateway drains, and serves as many at once as there are permits.
+pub(super) async fn accept<F>(
     worker: &Rc<Worker>,
-    front: Front,
     listener: TcpListener,
     permits: &Arc<Semaphore>,
-) {
+    serve: impl Fn(TcpStream, SocketAddr) -> F,
+) where
+    F: Future<Output = ()> + 'static,
+{
     let drain = worker.shared.drain.clone();
     loop {
         // The permit comes first: without one, connections wait in the system's queue.
@@ -150,7 +165,7 @@ async fn accept(
         match accepted {
             Ok((stream, peer)) => {
                 let counted = Held::one(&worker.shared.metrics.connections);
-                let serve = connection::serve(Rc::clone(worker), front, stream, peer);
+                let serve = serve(stream, peer);
                 worker.connections.spawn_local(async move {
                     serve.await;
                     drop((permit, counted));

@@ -247,6 +247,20 @@ label! {
 }
 
 label! {
+    /// Why a datagram was lost.
+    pub Dropped as "reason" {
+        /// The side that it goes to is behind, and enough wait for it.
+        Behind = "behind",
+        /// It is larger than UDP allows.
+        TooLarge = "too_large",
+        /// The listener has as many senders as it tells apart.
+        TooManySenders = "too_many_senders",
+        /// The system does not take it: it does not fit the way, or there is none.
+        Undeliverable = "undeliverable",
+    }
+}
+
+label! {
     /// The type of a control message.
     pub MessageType as "type" {
         /// `welcome`

@@ -20,7 +20,9 @@ pub use encode::encode;
 pub use format::Format;
 #[cfg(any(feature = "agent", feature = "gateway"))]
 pub(crate) use label::label;
-pub use label::{CarrierEnd, Direction, Label, Labels, MessageType, Outcome, Queue, Table};
+pub use label::{
+    CarrierEnd, Direction, Dropped, Label, Labels, MessageType, Outcome, Queue, Table,
+};
 pub use registry::{Entry, Kind, LabelEntry, Open, Registry};
 pub use request::{Meter, Request};
 pub use runtime::Runtimes;

@@ -3,7 +3,7 @@
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::stream::Stream;
-use super::{Driver, OpenError, Role, Stats, quic, yamux};
+use super::{Driver, OpenError, Role, Settings, Stats, quic, yamux};
 use crate::metrics::SessionMeters;
 
 /// A handle to a session; clones are the same session.
@@ -17,12 +17,13 @@ pub enum Session {
 
 impl Session {
     /// Makes a session over a byte carrier, counted by `meters`; `on_stream` is called with each
-    /// stream the peer opens.
+    /// stream the peer opens. With [`Settings::default`] it is plain yamux.
     ///
     /// The returned driver is to be spawned on this thread; it ends when the session has.
     pub fn new<T, F>(
         io: T,
         role: Role,
+        settings: Settings,
         meters: SessionMeters,
         mut on_stream: F,
     ) -> (Self, Driver<T, impl FnMut(yamux::Stream) + Unpin>)
@@ -31,7 +32,7 @@ impl Session {
         F: FnMut(Stream) + Unpin,
     {
         let on_stream = move |stream| on_stream(Stream::Yamux(stream));
-        let (session, driver) = yamux::Session::new(io, role, meters, on_stream);
+        let (session, driver) = yamux::Session::new(io, role, settings, meters, on_stream);
         (Self::Yamux(session), driver)
     }
 

@@ -1,7 +1,10 @@
 //! What a data carrier can run over, and how a connection is asked to become one.
 
+use http::HeaderMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use super::limits::{MAX_FIRST_WINDOW, MIN_FIRST_WINDOW};
 
 /// The protocol that a connection switches to, as `Upgrade` or as a WebSocket's subprotocol.
 pub const MUX_PROTOCOL: &str = "pipeops-mux";
@@ -9,6 +12,20 @@ pub const MUX_PROTOCOL: &str = "pipeops-mux";
 /// The header of `GET /v1/agent/connect` by which an agent says how many carriers each of the
 /// gateway's workers may have of it.
 pub const CARRIERS_HEADER: &str = "x-pipeops-carriers";
+
+/// The header by which each end of a carrier of bytes says how many it takes on a new stream before
+/// it says more: its first receive window. Without it on both sides it is yamux's own, 256 KiB.
+pub const WINDOW_HEADER: &str = "x-pipeops-window";
+
+/// The first receive window that a head tells; `None` where it tells none that can be.
+#[must_use]
+pub fn window(headers: &HeaderMap) -> Option<u32> {
+    let text = headers.get(WINDOW_HEADER)?.to_str().ok()?;
+    let window = text.parse().ok()?;
+    (MIN_FIRST_WINDOW..=MAX_FIRST_WINDOW)
+        .contains(&window)
+        .then_some(window)
+}
 
 /// What a carrier runs over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -52,6 +69,22 @@ impl std::fmt::Display for CarrierKind {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_window_is_told_only_within_its_limits() {
+        let told = |text: &'static str| {
+            let value = http::HeaderValue::from_static(text);
+            window(&HeaderMap::from_iter([(
+                WINDOW_HEADER.parse().unwrap(),
+                value,
+            )]))
+        };
+        assert_eq!(told("65536"), Some(65536));
+        for text in ["", "0", "1", "-1", "64K", "16777217", "99999999999"] {
+            assert_eq!(told(text), None, "{text}");
+        }
+        assert_eq!(window(&HeaderMap::new()), None);
+    }
 
     #[test]
     fn a_kind_has_one_name_everywhere() {

@@ -40,6 +40,15 @@ pub const MAX_PEER_STREAMS: usize = 1_536;
 /// that grow to the bandwidth-delay product.
 pub const MAX_SESSION_WINDOW: usize = 512 * 1024 * 1024;
 
+/// Bytes that a new stream may bring unread where both ends are ours: a quarter of yamux's default.
+/// Windows grow within round trips; what they begin with is held for every stream, however idle.
+pub const FIRST_WINDOW: u32 = 64 * 1024;
+
+/// The least and the most that a peer may say its first window is.
+pub const MIN_FIRST_WINDOW: u32 = 16 * 1024;
+/// See [`MIN_FIRST_WINDOW`].
+pub const MAX_FIRST_WINDOW: u32 = 16 * 1024 * 1024;
+
 /// Idle streams that the gateway keeps open per carrier for the next requests.
 pub const MAX_IDLE_STREAMS: usize = 64;
 
@@ -100,7 +109,9 @@ pub const CONTROL_PING: Duration = Duration::from_secs(3);
 /// Default time between heartbeats that the gateway tells its agents.
 pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(15);
 
-/// TCP gives up on unacknowledged bytes after this long, on every socket of the tunnel.
+/// TCP gives up on unacknowledged bytes after this long, on sockets between the two programs and to
+/// HTTP targets. Linux counts a closed window too: on those of users and raw forwards it would cut
+/// whoever stops to read.
 pub const TCP_USER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Validity of the ticket by which an agent opens one carrier.
@@ -194,3 +205,26 @@ pub const QUIC_RETRY_ABOVE: usize = 64;
 
 /// QUIC handshakes under way at once; more are refused. A rush of agents after a restart fits.
 pub const MAX_QUIC_HANDSHAKES: usize = 1_024;
+/// Bytes of one datagram: the most that UDP carries (RFC 9298, section 5).
+pub const MAX_DATAGRAM: usize = 65_527;
+
+/// Bytes of datagrams that wait for a tunnel that is behind; more are dropped. Four of the largest,
+/// or a burst of 170 of the size that fits an Ethernet frame: what waits longer is of no use.
+pub const MAX_DATAGRAMS_WAITING: usize = 256 * 1024;
+
+/// Senders that one UDP listener tells apart, each with an exchange of its own; of more, datagrams
+/// are dropped.
+pub const MAX_FLOWS: usize = 1_024;
+
+/// Connections at once through one fixed port, of each worker of the gateway.
+pub const MAX_PORT_CONNECTIONS: usize = 1_024;
+
+/// Connections at once through `pipeops-gateway forward`; more wait to be accepted.
+pub const MAX_FORWARD_CONNECTIONS: usize = 256;
+
+/// How long a fixed port and `pipeops-gateway forward` wait until the target is connected: longer
+/// than [`CARRIER_WAIT`] and [`CONNECT`] together.
+pub const FORWARD_OPEN: Duration = Duration::from_secs(30);
+
+/// How long an exchange that was ended for idleness waits for the other side's END.
+pub const LINGER: Duration = Duration::from_secs(5);

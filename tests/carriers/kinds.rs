@@ -92,7 +92,7 @@ async fn what_the_configuration_prefers_is_used() {
         assert!(answer.body.bytes == sent, "uploads, too");
     }
     assert!(kinds(&tunnel.agent).iter().all(|kind| kind == "websocket"));
-    let carried = r#"pipeops_agent_carrier_bytes_total{kind="websocket",direction="sent"}"#;
+    let carried = r#"pipeops_agent_carrier_bytes_total{direction="sent",kind="websocket"}"#;
     assert!(sample(&mut tunnel, carried).await > 6.0 * 8e6);
 }
 
@@ -110,7 +110,7 @@ async fn a_websocket_passes_where_nothing_else_does() {
     let fallbacks = r#"pipeops_agent_carrier_fallbacks_total{kind="websocket"}"#;
     assert!(sample(&mut tunnel, fallbacks).await >= 1.0);
     let refused =
-        r#"pipeops_api_requests_total{method="GET",endpoint="/v1/agent/carrier",status="400"}"#;
+        r#"pipeops_api_requests_total{endpoint="/v1/agent/carrier",method="GET",status="400"}"#;
     assert!(
         sample(&mut tunnel, refused).await >= 1.0,
         "the ticket is still good"

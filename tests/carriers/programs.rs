@@ -160,7 +160,7 @@ fn nginx_config(addr: SocketAddr, gateway: SocketAddr, dir: &Path, mux: Mux) -> 
          access_log off; client_body_temp_path {dir}/body; proxy_temp_path {dir}/proxy;\n\
          fastcgi_temp_path {dir}/f; uwsgi_temp_path {dir}/u; scgi_temp_path {dir}/s;\n\
          map $http_upgrade $upgrade {{ websocket websocket; {passes} default ''; }}\n\
-         map $upgrade $connection {{ '' close; default upgrade; }}\n\
+         map $upgrade $switch {{ '' close; default upgrade; }}\n\
          map $http_upgrade $backend {{ {elsewhere} default {gateway}; }}\n\
          server {{\n\
          listen {addr} ssl; ssl_certificate {dir}/server.crt; ssl_certificate_key {dir}/server.key;\n\
@@ -168,7 +168,7 @@ fn nginx_config(addr: SocketAddr, gateway: SocketAddr, dir: &Path, mux: Mux) -> 
          proxy_pass https://$backend; proxy_http_version 1.1; proxy_buffering off;\n\
          proxy_ssl_server_name on; proxy_ssl_name localhost; proxy_ssl_verify off;\n\
          proxy_set_header Host localhost:{}; proxy_set_header Upgrade $upgrade;\n\
-         proxy_set_header Connection $connection; proxy_read_timeout 1h; proxy_send_timeout 1h;\n\
+         proxy_set_header Connection $switch; proxy_read_timeout 1h; proxy_send_timeout 1h;\n\
          }}}}}}\n",
         gateway.port()
     )

@@ -156,6 +156,14 @@ impl Diagnosis {
         self.finding(component, "")["status"].as_str().unwrap()
     }
 
+    /// Fails unless a request was carried by each kind of carrier that there is.
+    pub fn assert_carries(&self) {
+        for kind in ["tls", "websocket"] {
+            let status = &self.finding("carrier", kind)["status"];
+            assert_eq!(status, "ok", "{kind}: {:#}", self.report);
+        }
+    }
+
     /// The details of that finding.
     pub fn details(&self, component: &str) -> &str {
         self.finding(component, "")["details"].as_str().unwrap()

@@ -140,6 +140,16 @@ impl Tunnel {
         Self::by(GatewayOf::Test(Box::new(gateway)), forwards)
     }
 
+    /// With these services, for this cluster, by a gateway of the test's own.
+    pub fn of(cluster: Cluster, gateway: Gateway, forwards: &[Value]) -> Self {
+        Self::with_cluster(
+            cluster,
+            GatewayOf::Test(Box::new(gateway)),
+            forwards,
+            |agent| agent,
+        )
+    }
+
     fn by(gateway: GatewayOf, forwards: &[Value]) -> Self {
         Self::having(gateway, forwards, |agent| agent)
     }
@@ -150,7 +160,15 @@ impl Tunnel {
         forwards: &[Value],
         change: impl FnOnce(AgentConfig) -> AgentConfig,
     ) -> Self {
-        let cluster = Cluster::new();
+        Self::with_cluster(Cluster::new(), gateway, forwards, change)
+    }
+
+    fn with_cluster(
+        cluster: Cluster,
+        gateway: GatewayOf,
+        forwards: &[Value],
+        change: impl FnOnce(AgentConfig) -> AgentConfig,
+    ) -> Self {
         let agent = change(agent(&gateway, &cluster, forwards)).start();
         let subject = format!("{}@example.com", cluster.name);
         let token = gateway.user_token(&subject, "viewer", &cluster.name, "tunnel:demo");

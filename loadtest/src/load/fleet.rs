@@ -19,7 +19,7 @@ use jiff::Timestamp;
 use memchr::memmem;
 use pipeops_tunnel::http::exchange;
 use pipeops_tunnel::metrics::{CarrierKind, Registry, Tunnel};
-use pipeops_tunnel::mux::{Role, Session, Stream};
+use pipeops_tunnel::mux::{Role, Session, Settings, Stream};
 use pipeops_tunnel::wire::control::{self, Decoded, Envelope, Heartbeat, Message};
 use pipeops_tunnel::wire::frame::Frame;
 use pipeops_tunnel::wire::head::ResponseHead;
@@ -276,9 +276,15 @@ impl Gateway {
         let io = join(Cursor::new(early).chain(read), write);
         let body = self.body.clone();
         let meters = self.tunnel.session(CarrierKind::Tls);
-        let (_session, driver) = Session::new(io, Role::Client, meters, move |stream| {
-            spawn_local(serve(stream, body.clone()));
-        });
+        let (_session, driver) = Session::new(
+            io,
+            Role::Client,
+            Settings::default(),
+            meters,
+            move |stream| {
+                spawn_local(serve(stream, body.clone()));
+            },
+        );
         Ok(driver.await?)
     }
 }

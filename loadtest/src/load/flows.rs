@@ -161,10 +161,9 @@ async fn up(endpoint: &Endpoint, flow: &Flow, pattern: &Pattern) -> Result<()> {
 /// Gets a head, and then does nothing until the flow is dropped.
 async fn still(endpoint: &Endpoint, path: &str, flow: &Flow) -> Result<()> {
     let mut client = Client::connect(endpoint).await?;
-    let asked = client.begin(&endpoint.head("GET", path, "")).await;
-    asked?;
+    client.begin(&endpoint.head("GET", path, "")).await?;
     flow.started.set(true);
-    let Client { connection, .. } = client; // its buffer would count for nothing
+    let connection = client.into_connection();
     std::future::pending::<()>().await;
     drop(connection);
     Ok(())

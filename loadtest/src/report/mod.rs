@@ -29,9 +29,14 @@ impl Report {
     /// An empty one, of now.
     pub(crate) fn new(args: &Args) -> Self {
         let words: Vec<_> = std::env::args().skip(1).collect();
+        let release = if cfg!(debug_assertions) {
+            ""
+        } else {
+            "--release "
+        };
         Self {
             when: Zoned::now().strftime("%F %T").to_string(),
-            command: format!("cargo run --release -p loadtest -- {}", words.join(" ")),
+            command: format!("cargo run {release}-p loadtest -- {}", words.join(" ")),
             cores: cores(),
             max_foreign: args.max_foreign,
             samples: Vec::new(),
@@ -48,27 +53,44 @@ impl Report {
         self.samples.iter().any(|sample| sample.failed.is_some())
     }
 
+    fn is_calm(&self, sample: &Sample) -> bool {
+        sample.foreign <= self.max_foreign
+    }
+
+    /// Whether a sample is in the tables: a calm one, or one of a row that has no calm one.
+    fn counts(&self, sample: &Sample) -> bool {
+        let same = |other: &&Sample| other.case == sample.case && other.subject == sample.subject;
+        let mut row = self.samples.iter().filter(same);
+        self.is_calm(sample) || !row.any(|other| self.is_calm(other))
+    }
+
     /// The tables, in Markdown.
     pub(crate) fn markdown(&self) -> String {
-        let (kept, dropped): (Vec<_>, Vec<_>) = self
+        let kept: Vec<&Sample> = self
             .samples
             .iter()
-            .partition(|s| s.foreign <= self.max_foreign);
+            .filter(|sample| self.counts(sample))
+            .collect();
         let most = self
             .samples
             .iter()
             .map(|sample| sample.foreign)
             .fold(0.0, f64::max);
+        let busy = self
+            .samples
+            .iter()
+            .filter(|sample| !self.is_calm(sample))
+            .count();
         let mut text = format!(
-            "{}, {} cores: `{}`\n\nOther programs took up to {:.0} % of the machine during samples; {} of {} samples had more than \
-             {:.0} % and are left out.\n",
+            "{}, {} cores: `{}`\n\nOther programs took up to {:.0} % of the machine during a sample; {busy} of {} samples had \
+             more than {:.0} % beside them, and {} of these are left out.\n",
             self.when,
             self.cores,
             self.command,
             most * 100.0,
-            dropped.len(),
             self.samples.len(),
-            self.max_foreign * 100.0
+            self.max_foreign * 100.0,
+            self.samples.len() - kept.len(),
         );
         text.push_str(&table::values(&kept));
         text.push_str(&table::ratios(&kept));

@@ -53,6 +53,7 @@ pub(super) async fn requests(
     (connections, anew): (usize, bool),
     out: &mut Outcome,
 ) -> Result<()> {
+    requests::run(&subject.endpoint, connections, anew, WARM_UP).await?;
     let meter = Meter::start()?;
     let answers = requests::run(&subject.endpoint, connections, anew, period(world)).await?;
     let spent = meter.stop(world, subject, out)?;

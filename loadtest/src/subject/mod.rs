@@ -95,6 +95,11 @@ impl Subject {
         }
     }
 
+    /// Whether it is of this project, or named by its user: one that does not start ends the run.
+    pub(crate) fn is_ours(&self) -> bool {
+        matches!(self, Self::Pair { .. } | Self::Target)
+    }
+
     /// Starts it, and waits until the origin is seen through it.
     ///
     /// # Errors

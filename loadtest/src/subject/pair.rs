@@ -53,7 +53,7 @@ pub(crate) async fn start(world: &World, name: &str, bin: &Path) -> Result<Runni
             port: free_port(),
             host: world.place.gateway_host().to_owned(),
         },
-        http: free_port(),
+        front: free_port(),
         folder,
     };
     setup.write_gateway(world)?;
@@ -96,7 +96,8 @@ struct Setup {
     folder: PathBuf,
     config: PathBuf,
     gateway: Gateway,
-    http: u16,
+    /// Where the load goes, unless it goes to the gateway's own listener.
+    front: u16,
 }
 
 impl Setup {
@@ -104,17 +105,19 @@ impl Setup {
         let Gateway { port, state, host } = &self.gateway;
         let mut config = json!({
             "listen": format!("{host}:{port}"), "domain": "pipeops.localhost",
-            "public_url": format!("https://{host}:{port}"), "hosts": ["localhost", host],
+            "public_url": format!("https://{host}:{port}"), "hosts": ["localhost", "127.0.0.1", host],
             "state_dir": state, "tls": {"self_signed": true}, "log": {"level": world.args.log_level},
             "admin": {"listen": "127.0.0.1:0"}, "drain_timeout": "1s",
             "monitoring": {"enabled": true, "prometheus": {"enabled": true, "listen": "127.0.0.1:0"}},
         });
-        if world.args.front == Front::Plain {
-            set(
-                &mut config,
-                "http_listen",
-                format!("127.0.0.1:{}", self.http).into(),
-            );
+        let front = format!("127.0.0.1:{}", self.front);
+        match world.args.front {
+            Front::Plain => set(&mut config, "http_listen", front.into()),
+            Front::Tls => {}
+            Front::Raw => {
+                let port = json!({"listen": front, "cluster": NAME, "service": SERVICE, "allow": ["127.0.0.0/8"]});
+                set(&mut config, "ports", json!([port]));
+            }
         }
         if let Some(threads) = world.args.threads {
             set(&mut config, "threads", threads.into());
@@ -159,12 +162,16 @@ impl Setup {
         let file = self.folder.join("agent.token");
         std::fs::write(&file, token)?;
         let host = &self.gateway.host;
+        let protocol = match world.args.front {
+            Front::Plain | Front::Tls => "http",
+            Front::Raw => "tcp",
+        };
         let config = json!({
             "agent": {"cluster_name": NAME, "cluster_id": NAME},
             "pipeops": {
                 "api_url": format!("https://{host}:{port}"), "token_file": file, "ca_file": self.gateway.ca(),
             },
-            "tunnel": {"forwards": [{"name": SERVICE, "local_addr": world.origin}]},
+            "tunnel": {"forwards": [{"name": SERVICE, "local_addr": world.origin, "protocol": protocol}]},
             "kubernetes": {"enabled": false}, "log": {"level": world.args.log_level},
             "admin": {"listen": "127.0.0.1:0"},
             "monitoring": {"enabled": true, "prometheus": {"enabled": true, "listen": "127.0.0.1:0"}},
@@ -182,10 +189,11 @@ impl Setup {
         let Gateway { host, port, .. } = &self.gateway;
         match front {
             Front::Plain => Endpoint::new(
-                &format!("http://127.0.0.1:{}/{path}", self.http),
+                &format!("http://127.0.0.1:{}/{path}", self.front),
                 None,
                 &fields,
             ),
+            Front::Raw => Endpoint::new(&format!("http://127.0.0.1:{}", self.front), None, &[]),
             Front::Tls => Endpoint::new(
                 &format!("https://{host}:{port}/{path}"),
                 Some(&self.gateway.ca()),

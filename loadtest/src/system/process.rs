@@ -98,7 +98,7 @@ impl Process {
     /// The last lines that it wrote.
     pub(crate) fn tail(&self) -> String {
         let text = std::fs::read_to_string(&self.log).unwrap_or_default();
-        let mut last: Vec<_> = text.lines().rev().take(5).collect();
+        let mut last: Vec<_> = text.lines().rev().take(12).collect();
         last.reverse();
         last.join("\n")
     }

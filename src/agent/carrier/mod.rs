@@ -13,11 +13,12 @@ mod websocket;
 use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::spawn_local;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::config::CarriersConfig;
 use super::dial::{DialError, Dialer};
@@ -25,11 +26,11 @@ use super::metrics::{Climb, Endpoint};
 use super::run::Shared;
 use super::serve;
 use crate::metrics::{CarrierEnd, SessionMeters};
-use crate::mux::{Role, Session, Stream};
+use crate::mux::{Budget, Role, Session, Settings, Stream};
 use crate::relay::{Gauged, Pressure, WebSocket};
 use crate::wire::carrier::CarrierKind;
 use crate::wire::control::{CarrierFailed, Message, OpenCarrier};
-use crate::wire::limits::MAX_AGENT_CARRIERS;
+use crate::wire::limits::{CARRIER_CLIMB, MAX_AGENT_CARRIERS};
 use choice::{Ways, Won};
 use upgrade::Switched;
 
@@ -46,6 +47,8 @@ pub(super) struct Carriers {
     up: RefCell<Vec<Up>>,
     /// Being dialled.
     dialled: Cell<usize>,
+    /// When a better kind was last asked for: one carrier tries it for all.
+    climbed: Cell<Option<Instant>>,
     /// What the control channel's last ping took.
     pub(super) round_trip: Cell<Duration>,
 }
@@ -78,6 +81,7 @@ impl Carriers {
             ways: Ways::new(prefer.collect()),
             up: RefCell::default(),
             dialled: Cell::new(0),
+            climbed: Cell::new(None),
             round_trip: Cell::default(),
         }
     }
@@ -103,6 +107,12 @@ impl Carriers {
             Some(old) => self.ways.better_than(old.place.kind, &open.kinds),
             None => self.ways.order(&open.kinds),
         }
+    }
+
+    fn has_climbed(&self) -> bool {
+        self.climbed
+            .get()
+            .is_some_and(|at| at.elapsed() < CARRIER_CLIMB)
     }
 
     fn is_full(&self) -> bool {
@@ -160,11 +170,15 @@ impl Link {
     /// Begins the session; `on_stream` takes each stream that the gateway opens.
     pub(super) fn begin(
         self,
+        budget: &Arc<Budget>,
         meters: SessionMeters,
         on_stream: impl FnMut(Stream) + Unpin + 'static,
     ) -> Begun {
         match self {
-            Self::Tls(io) => begin(io, meters, on_stream),
+            Self::Tls(switched) => {
+                let settings = Settings::agreed(switched.window, budget);
+                begin(switched.io, settings, meters, on_stream)
+            }
             Self::Quic(connection) => {
                 let (session, driver) = Session::quic(connection, meters, on_stream);
                 Begun {
@@ -175,17 +189,26 @@ impl Link {
                     pressure: Rc::default(),
                 }
             }
-            Self::WebSocket(io) => begin(WebSocket::client(io), meters, on_stream),
+            Self::WebSocket(switched) => {
+                let settings = Settings::agreed(switched.window, budget);
+                let io = WebSocket::client(switched.io);
+                begin(io, settings, meters, on_stream)
+            }
         }
     }
 }
 
-fn begin<T>(io: T, meters: SessionMeters, on_stream: impl FnMut(Stream) + Unpin + 'static) -> Begun
+fn begin<T>(
+    io: T,
+    settings: Settings,
+    meters: SessionMeters,
+    on_stream: impl FnMut(Stream) + Unpin + 'static,
+) -> Begun
 where
     T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + 'static,
 {
     let (io, pressure) = Gauged::new(io);
-    let (session, driver) = Session::new(io, Role::Client, meters, on_stream);
+    let (session, driver) = Session::new(io, Role::Client, settings, meters, on_stream);
     Begun {
         session,
         driver: Box::pin(async move { driver.await.map_err(|error| error.to_string()) }),
@@ -289,11 +312,11 @@ async fn run(shared: &Rc<Shared>, link: Link, place: Rc<Place>) {
         session,
         driver,
         pressure,
-    } = link.begin(tunnel.session(kind), move |stream| {
+    } = link.begin(&shared.budget, tunnel.session(kind), move |stream| {
         spawn_local(serve::run(Rc::clone(&for_streams), stream));
     });
     let mut up = tunnel.carrier_up(kind);
-    let begun = tokio::time::Instant::now();
+    let begun = Instant::now();
     shared.carriers.up.borrow_mut().push(Up {
         session: session.clone(),
         place: Rc::clone(&place),

@@ -47,7 +47,10 @@ async fn ask(
         tokio::select! {
             () = sleep_until(climb), if climbs => {
                 climb = Instant::now() + climb_wait();
-                place.channel.send(want(true)).await?;
+                if !shared.carriers.has_climbed() {
+                    place.channel.send(want(true)).await?;
+                    shared.carriers.climbed.set(Some(Instant::now()));
+                }
             }
             () = ways.improved(), if climbs => {
                 climb = Instant::now() + climb_wait();

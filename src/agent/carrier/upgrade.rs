@@ -13,16 +13,23 @@ use tokio_rustls::client::TlsStream;
 
 use crate::agent::dial::{DialError, Dialer, Transport};
 use crate::relay::{Early, tune_carrier};
+use crate::wire::carrier::{WINDOW_HEADER, window};
+use crate::wire::limits::FIRST_WINDOW;
 
 /// A connection to the gateway that has switched protocols.
-pub(in crate::agent) type Switched = Early<TlsStream<Transport>>;
+pub(in crate::agent) struct Switched {
+    pub(super) io: Early<TlsStream<Transport>>,
+    /// What the gateway takes on a new stream, if it has said so.
+    pub(super) window: Option<u32>,
+}
 
 /// A request for a carrier, to which the protocol is to be added.
 pub(super) fn request(dialer: &Dialer, ticket: &str, protocol: &'static str) -> Builder {
     let mut request = Request::get("/v1/agent/carrier")
         .header(header::HOST, dialer.authority())
         .header(header::CONNECTION, "Upgrade")
-        .header(header::UPGRADE, protocol);
+        .header(header::UPGRADE, protocol)
+        .header(WINDOW_HEADER, FIRST_WINDOW);
     if let Ok(mut bearer) = HeaderValue::from_str(&format!("Bearer {ticket}")) {
         bearer.set_sensitive(true);
         request = request.header(header::AUTHORIZATION, bearer);
@@ -65,8 +72,10 @@ pub(super) async fn switch(
         )));
     }
     check(&response).map_err(|why| lost(&why))?;
+    let window = window(response.headers());
     let upgraded = hyper::upgrade::on(response)
         .await
         .map_err(|error| lost(&error))?;
-    Early::new(upgraded).ok_or_else(|| lost(&"the connection is lost"))
+    let io = Early::new(upgraded).ok_or_else(|| lost(&"the connection is lost"))?;
+    Ok(Switched { io, window })
 }

@@ -2,7 +2,7 @@
 
 use http::Uri;
 
-use super::{AgentConfig, KUBERNETES};
+use super::{AgentConfig, KUBERNETES, Protocol};
 use crate::agent::dial::{Route, place};
 use crate::config::{
     ADMIN_LISTEN, ADMIN_TOKEN, Flag, LOG_FORMAT, LOG_LEVEL, LogConfig, METRICS_LISTEN,
@@ -202,6 +202,15 @@ impl AgentConfig {
                     .response_timeout
                     .check_wait(path.key("response_timeout")),
             );
+            found.extend(forward.idle_timeout.check_wait(path.key("idle_timeout")));
+            let raw = matches!(forward.protocol, Protocol::Tcp | Protocol::Udp);
+            if raw && forward.authorization_file.is_some() {
+                found.push(
+                    Violation::new(path.key("authorization_file"), "is of no use here").help(
+                        "tcp and udp have no headers: clients bring the service's own credentials",
+                    ),
+                );
+            }
             if forward.insecure_skip_verify && forward.ca_file.is_some() {
                 found.push(
                     Violation::new(path.key("insecure_skip_verify"), "goes without ca_file").help(

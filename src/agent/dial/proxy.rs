@@ -258,13 +258,19 @@ impl Proxy {
     fn judge(&self, response: &Response<Incoming>, place: &str) -> Result<(), DialError> {
         let status = response.status();
         let refused = |why: String| Err(DialError::Proxy(format!("the proxy {self} {why}")));
+        // tinyproxy answers 401 to a wrong password.
+        let unknown = [
+            StatusCode::PROXY_AUTHENTICATION_REQUIRED,
+            StatusCode::UNAUTHORIZED,
+        ]
+        .contains(&status);
         match status {
             _ if status.is_success() => Ok(()),
-            StatusCode::PROXY_AUTHENTICATION_REQUIRED if self.auth.is_some() => refused(format!(
+            _ if unknown && self.auth.is_some() => refused(format!(
                 "does not accept the user and password in its URL ({status}); correct {}",
                 self.named_by
             )),
-            StatusCode::PROXY_AUTHENTICATION_REQUIRED => refused(format!(
+            _ if unknown => refused(format!(
                 "wants a user and a password ({status}); put them into {} as http://user:password@host:port",
                 self.named_by
             )),

@@ -5,6 +5,7 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
@@ -24,7 +25,7 @@ use crate::agent::control::{Caller, Kind, handshake, welcome};
 use crate::agent::dial::{DialError, Dialer, Transport};
 use crate::http::exchange;
 use crate::metrics::{Registry, Tunnel};
-use crate::mux::Stream;
+use crate::mux::{Budget, Stream};
 use crate::wire::carrier::CarrierKind;
 use crate::wire::control::{Decoded, Message, OpenCarrier, Welcome, decode};
 use crate::wire::frame::Frame;
@@ -195,7 +196,8 @@ async fn try_one(dialer: &Dialer, kind: CarrierKind, ticket: &str) -> Result<Str
         .session(kind);
     let answered = Rc::new(Cell::new(false));
     let noted = Rc::clone(&answered);
-    let begun = link.begin(meters, move |stream| {
+    let budget = Arc::new(Budget::of_mib(1));
+    let begun = link.begin(&budget, meters, move |stream| {
         spawn_local(answer(stream, Rc::clone(&noted)));
     });
     // The gateway closes the carrier once it has its answer.

@@ -1,5 +1,7 @@
+use std::future::poll_fn;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::advance;
 
@@ -7,12 +9,15 @@ use super::*;
 use crate::gateway::carrier::SWEEP;
 use crate::gateway::store::ClusterRecord;
 use crate::metrics::{CarrierKind, Registry, Tunnel};
-use crate::mux::{Role, Session};
+use crate::mux::{RecvHalf, Role, SendHalf, Session, Settings, Stream};
 use crate::relay::Gauged;
 use crate::wire::control::OpenCarrier;
 use crate::wire::limits::MAX_STREAMS;
 
 const FAR: u64 = 20_000;
+
+/// The agent's end of a carrier.
+type AgentEnd = std::pin::Pin<Box<dyn Future<Output = ()>>>;
 
 /// One worker's table, with one agent whose control channel is the test.
 struct Table {
@@ -56,16 +61,22 @@ impl Table {
     }
 
     fn open(&self, open: &OpenCarrier) -> Rc<Carrier> {
+        self.open_by(open, |driver| drop(spawn_local(driver)))
+    }
+
+    /// `drive` gets the agent's end: what it drops is an end that is there and does nothing.
+    fn open_by(&self, open: &OpenCarrier, drive: impl FnOnce(AgentEnd)) -> Rc<Carrier> {
         let tunnel = Tunnel::new(&mut Registry::new("test"), "any").unwrap();
         let meters = || tunnel.session(CarrierKind::Tls);
         let (near, far) = tokio::io::duplex(64 * 1024);
-        let mut held = Vec::new();
-        let (_agent, driver) = Session::new(far, Role::Client, meters(), move |stream| {
-            held.push(stream);
-        });
-        spawn_local(driver);
+        let (_agent, driver) =
+            Session::new(far, Role::Client, Settings::default(), meters(), |stream| {
+                spawn_local(greet(stream));
+            });
+        drive(Box::pin(async move { drop(driver.await) }));
         let (near, pressure) = Gauged::new(near);
-        let (session, driver) = Session::new(near, Role::Server, meters(), drop);
+        let (session, driver) =
+            Session::new(near, Role::Server, Settings::default(), meters(), drop);
         spawn_local(driver);
         let carrier = Rc::new(Carrier::new(open.carrier.unwrap(), session, pressure));
         self.agents
@@ -96,11 +107,25 @@ fn cluster() -> ClusterRecord {
     }
 }
 
+/// The agent's end of a stream: says one byte and reads no more.
+async fn greet(stream: Stream) {
+    let (mut send, _recv) = stream.split();
+    poll_fn(|cx| send.poll_send(cx, &mut Bytes::from_static(b"x")))
+        .await
+        .unwrap();
+    std::future::pending().await
+}
+
 /// Keeps so many streams of a carrier busy.
-async fn busy(carrier: &Carrier, streams: usize) -> Vec<crate::mux::Stream> {
+async fn busy(carrier: &Carrier, streams: usize) -> Vec<(SendHalf, RecvHalf)> {
     let mut held = Vec::new();
     for _ in 0..streams {
-        held.push(carrier.session.open().await.unwrap());
+        let (mut send, mut recv) = carrier.session.open().await.unwrap().split();
+        poll_fn(|cx| send.poll_send(cx, &mut Bytes::from_static(b"x")))
+            .await
+            .unwrap();
+        poll_fn(|cx| recv.poll_recv(cx)).await.unwrap().unwrap();
+        held.push((send, recv));
     }
     held
 }
@@ -157,7 +182,16 @@ fn there_are_no_more_than_the_agent_permits() {
         for _ in 0..2 {
             let carrier = table.answer();
             held.extend(busy(&carrier, MAX_STREAMS).await);
-            drop(tokio::time::timeout(Duration::from_millis(1), table.place()).await);
+            let waits = table.agents.pick_from(
+                &mut table
+                    .agents
+                    .clusters
+                    .borrow_mut()
+                    .get_mut("cls-a")
+                    .unwrap()
+                    .agents,
+            );
+            drop(waits);
             advance(ASK_AGAIN).await;
         }
         assert_eq!(table.asked(), None);
@@ -186,20 +220,39 @@ fn an_agent_may_ask_for_one_more_and_gets_it_up_to_the_count() {
 }
 
 #[test]
-fn a_connection_that_stays_full_on_a_long_way_gets_another_beside_it() {
+fn a_reader_that_stalls_is_no_reason_for_another_carrier() {
     paused(async {
         let mut table = Table::new(4);
         let first = table.answer();
         let (mut send, _recv) = first.session.open().await.unwrap().split();
-        let mut data = bytes::Bytes::from(vec![0; 1024 * 1024]);
+        let mut data = Bytes::from(vec![0; 1024 * 1024]);
         // The peer keeps the stream and does not read it: first the window is full.
-        let sending = std::future::poll_fn(|cx| send.poll_send(cx, &mut data));
+        let sending = poll_fn(|cx| send.poll_send(cx, &mut data));
         drop(tokio::time::timeout(Duration::from_millis(10), sending).await);
         assert!(Rc::ptr_eq(&table.place().await, &first));
         table.sweep().await;
         table.place().await;
         // A stalled reader is no load: its window is full, the connection is not.
         assert_eq!(table.asked(), None);
+    });
+}
+
+#[test]
+fn a_connection_that_stays_full_on_a_long_way_gets_another_beside_it() {
+    paused(async {
+        let mut table = Table::new(2);
+        let open = table.asked().unwrap();
+        let mut stuck = None;
+        let first = table.open_by(&open, |end| stuck = Some(end));
+        let (mut send, _recv) = first.session.open().await.unwrap().split();
+        let mut data = Bytes::from(vec![0; 1024 * 1024]);
+        let sending = poll_fn(|cx| send.poll_send(cx, &mut data));
+        drop(tokio::time::timeout(Duration::from_millis(10), sending).await);
+        table.sweep().await;
+        assert_eq!(table.asked(), None, "not before somebody has use for it");
+        assert!(Rc::ptr_eq(&table.place().await, &first));
+        let second = table.answer();
+        assert!(Rc::ptr_eq(&table.place().await, &second));
     });
 }
 

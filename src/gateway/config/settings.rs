@@ -3,7 +3,7 @@
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::GatewayConfig;
+use super::{GatewayConfig, PortConfig};
 use crate::config::{
     ADMIN_LISTEN, ADMIN_TOKEN, Flag, LOG_FORMAT, LOG_LEVEL, LogConfig, METRICS_LISTEN,
     MONITORING_ENABLED, Named, Path, Settings, Violation, Ways,
@@ -104,6 +104,7 @@ impl Settings for GatewayConfig {
             let reason = "is the address of `listen`: give it one of its own".to_owned();
             found.push(Violation::new(Path::dotted("http_listen"), reason));
         }
+        PortConfig::check(&self.ports, self.listen, &mut found);
         self.admin.violations(&mut found);
         found.extend(self.drain_timeout.check_most(Path::dotted("drain_timeout")));
         found

@@ -34,6 +34,8 @@ pub struct Metrics {
     pub(super) quic_handshakes: Table<IntCounter, QuicResult>,
     pub(super) connections: IntGauge,
     pub(super) connections_limit: IntGauge,
+    /// Who was in no fixed port's allow-list.
+    pub(super) port_refusals: IntCounter,
     pub(super) agents: IntGauge,
     pub(super) draining: IntGauge,
     /// From a request that is admitted to a stream that the agent has.
@@ -80,6 +82,10 @@ impl Metrics {
             connections_limit: registry.gauge(
                 "connections_limit",
                 "Connections that may be served at once; more wait in the system's queue.",
+            )?,
+            port_refusals: registry.counter(
+                "port_refusals_total",
+                "Connections, and senders of datagrams, that a fixed port turned away: not in its allow-list.",
             )?,
             agents: registry.gauge("agents", "Agents that are connected.")?,
             draining: registry.gauge("draining", "1 while no new work is taken.")?,

@@ -87,7 +87,13 @@ where
             self.shared.core().grant();
             self.shared.wake_tasks();
             if read == Step::Closed {
-                return Poll::Ready(Ok(()));
+                let cut = self.shared.core().is_in_frame();
+                let end = if cut {
+                    Err(io::ErrorKind::UnexpectedEof.into())
+                } else {
+                    Ok(())
+                };
+                return Poll::Ready(end.map_err(SessionError::Io));
             }
             if self.shared.is_closing() && wrote == Step::Waits && !self.has_output() {
                 return self.poll_close(cx);

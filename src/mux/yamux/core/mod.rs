@@ -58,8 +58,10 @@ pub(super) struct Core {
     round_trip: RoundTrip,
     useless: Useless,
     heard: Instant,
-    /// No more streams are opened.
+    /// The peer, or this side, wants no more streams of this side's.
     leaving: bool,
+    /// This side wants none of the peer's.
+    refusing: bool,
     /// The session has ended; every stream is cut.
     ended: bool,
     wakes: Vec<Waker>,
@@ -89,6 +91,7 @@ impl Core {
             useless: Useless::new(now),
             heard: now,
             leaving: false,
+            refusing: false,
             ended: false,
             wakes: Vec::new(),
         }
@@ -150,6 +153,11 @@ impl Core {
     /// Whether a new carrier should take over before this one has no stream id left.
     pub(super) fn is_worn(&self) -> bool {
         self.next_id >= LAST_ID
+    }
+
+    /// Whether the peer is in the middle of a frame.
+    pub(super) fn is_in_frame(&self) -> bool {
+        self.parser.is_in_frame()
     }
 
     /// Whether the peer, or this side, wants no more streams here.
@@ -229,6 +237,8 @@ impl Core {
             return;
         };
         let reserved = std::mem::take(&mut stream.reserved);
+        // The rest of a frame of it belongs to nobody, whoever gets its place.
+        self.parser.stream.take_if(|reading| *reading == key);
         self.pool.clear(&mut stream.unread);
         self.streams.remove(key);
         self.release(reserved);
@@ -275,8 +285,9 @@ impl Core {
 
     /// Says that this side opens and takes no more streams.
     pub(super) fn leave(&mut self) {
-        if !self.leaving {
+        if !self.refusing {
             self.leaving = true;
+            self.refusing = true;
             self.control(Kind::GoAway, 0, 0, reason::NORMAL);
         }
     }

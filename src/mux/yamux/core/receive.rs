@@ -15,7 +15,7 @@ use crate::mux::yamux::settings::{MAX_ANSWERS, MAX_WINDOW};
 const SHARE: usize = 8 * 1024;
 
 /// A stream with so much unread is behind: what it gets is copied too, to hold no more than its window.
-const BEHIND: u32 = 512 * 1024;
+const BEHIND: u32 = 64 * 1024;
 
 /// Where the parser is between two reads.
 #[derive(Debug, Default)]
@@ -24,10 +24,17 @@ pub(super) struct Parser {
     have: usize,
     /// Payload still to come of the frame being read, and whose it is.
     left: usize,
-    stream: Option<Key>,
+    pub(super) stream: Option<Key>,
+    /// FIN or RST of that frame, which count once its payload has come.
+    end: u16,
 }
 
 impl Parser {
+    /// Whether a frame has come in part.
+    pub(super) fn is_in_frame(&self) -> bool {
+        self.have > 0 || self.left > 0
+    }
+
     /// The next header, once all of it has come.
     fn header(&mut self, input: &mut Bytes) -> Option<[u8; HEADER]> {
         let now = input.len().min(HEADER - self.have);
@@ -65,6 +72,9 @@ impl Core {
                 let piece = input.split_to(input.len().min(self.parser.left));
                 self.parser.left -= piece.len();
                 self.deliver(piece);
+                if self.parser.left == 0 {
+                    self.frame_ends(now)?;
+                }
             } else if let Some(header) = self.parser.header(&mut input) {
                 self.frame(Header::decode(header)?, now)?;
             }
@@ -104,12 +114,21 @@ impl Core {
         } else {
             self.credit(key, header)?;
         }
-        let Some(key) = key else { return Ok(()) };
-        if header.has(RST) {
-            return self.reset(key, now);
+        self.parser.stream = key;
+        self.parser.end = header.flags & (FIN | RST);
+        if self.parser.left == 0 {
+            self.frame_ends(now)?;
         }
-        if header.has(FIN) {
-            self.finished(key);
+        Ok(())
+    }
+
+    /// All of a stream's frame has come: now its flags say whether that was the stream's end.
+    fn frame_ends(&mut self, now: Instant) -> Result<(), Violation> {
+        let end = self.parser.end;
+        match self.parser.stream.take() {
+            Some(key) if end & RST != 0 => self.reset(key, now)?,
+            Some(key) if end & FIN != 0 => self.finished(key),
+            Some(_) | None => {}
         }
         Ok(())
     }
@@ -127,7 +146,7 @@ impl Core {
         if self.streams.find(id).is_some() {
             return Err(Violation::Reused(id));
         }
-        let room = !self.leaving && self.streams.theirs < self.settings.max_peer_streams;
+        let room = !self.refusing && self.streams.theirs < self.settings.max_peer_streams;
         if !room || !self.reserve(self.settings.receive_window) {
             self.useless.count("streams", now)?;
             self.answer(Kind::WindowUpdate, RST, id, 0);
@@ -166,7 +185,6 @@ impl Core {
             self.useless.count("empty frames", now)?;
         }
         self.parser.left = length as usize;
-        self.parser.stream = key;
         Ok(())
     }
 

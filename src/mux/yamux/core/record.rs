@@ -5,6 +5,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::task::Waker;
 
 use super::pool::Fifo;
+use crate::mux::yamux::header::{ACK, Header, Kind, SYN};
 
 /// A stream's place in the table; valid for as long as one of its handles, or a queue, holds it.
 pub(crate) type Key = u32;
@@ -78,6 +79,18 @@ impl Record {
     /// Whether both sides have ended properly.
     pub(super) fn is_complete(&self) -> bool {
         self.is.fin_sent && self.is.fin_received
+    }
+
+    /// The header of the stream's next frame; the first one also opens or accepts the stream.
+    pub(super) fn header(&mut self, kind: Kind, flags: u16, length: u32) -> Header {
+        let syn = u16::from(std::mem::take(&mut self.is.syn_owed)) * SYN;
+        let ack = u16::from(std::mem::take(&mut self.is.ack_owed)) * ACK;
+        Header {
+            kind,
+            flags: flags | syn | ack,
+            id: self.id,
+            length,
+        }
     }
 
     /// Whether something is to be sent in a lane.

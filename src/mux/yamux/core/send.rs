@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::{Core, Key};
 use crate::mux::yamux::batch::Batch;
-use crate::mux::yamux::header::{ACK, FIN, HEADER, Header, Kind, SYN};
+use crate::mux::yamux::header::{FIN, HEADER, Kind};
 use crate::mux::yamux::settings::{
     ALONE, FAST_RUN, GRANT, LATELY, LITTLE, QUANTUM, SEND_BUDGET, SMALL_WRITE,
 };
@@ -200,15 +200,8 @@ impl Core {
         let add = if due { self.top_up(key) } else { 0 };
         if let Some(stream) = self.streams.get_mut(key) {
             stream.is.in_updates = false;
-            let flags = opening(&mut stream.is);
-            if add > 0 || flags != 0 {
-                let header = Header {
-                    kind: Kind::WindowUpdate,
-                    flags,
-                    id: stream.id,
-                    length: add,
-                };
-                batch.push_header(header.encode());
+            if add > 0 || stream.is.syn_owed || stream.is.ack_owed {
+                batch.push_header(stream.header(Kind::WindowUpdate, 0, add).encode());
             }
         }
         self.unqueue(key);
@@ -219,22 +212,13 @@ impl Core {
             return;
         };
         stream.is.in_lane = false;
-        if stream.has_output() {
-            let room = QUANTUM.min(batch.room() - HEADER);
-            let length = room.min(stream.send.bytes() as usize);
+        let room = QUANTUM.min(batch.room() - HEADER);
+        let length = room.min(stream.send.bytes() as usize);
+        if length > 0 {
             // At most QUANTUM.
             let sent = u32::try_from(length).unwrap_or(u32::MAX);
-            let last = stream.is.finished && stream.send.bytes() == sent;
-            stream.is.fin_sent |= last;
             stream.sent = stream.sent.saturating_add(sent);
-            let flags = opening(&mut stream.is) | if last { FIN } else { 0 };
-            let header = Header {
-                kind: Kind::Data,
-                flags,
-                id: stream.id,
-                length: sent,
-            };
-            batch.push_header(header.encode());
+            batch.push_header(stream.header(Kind::Data, 0, sent).encode());
             let mut left = length;
             while let Some(piece) = self.pool.pop(&mut stream.send, left) {
                 left -= piece.len();
@@ -242,6 +226,11 @@ impl Core {
             }
             self.lanes.queued -= length;
             self.lanes.in_a_row += length;
+        }
+        // In a frame of its own: hashicorp/yamux ends a stream before it has read such a frame's payload.
+        if stream.has_output() && stream.send.is_empty() && batch.room() >= HEADER {
+            stream.is.fin_sent = true;
+            batch.push_header(stream.header(Kind::Data, FIN, 0).encode());
         }
         self.line_up(key);
         self.unqueue(key);
@@ -298,21 +287,6 @@ pub(in crate::mux::yamux) enum Write {
     Blocked,
     /// The stream was cut or finished.
     Closed,
-}
-
-/// The flags by which a stream's first frame opens or accepts it; they are owed no more.
-fn opening(is: &mut super::record::State) -> u16 {
-    let syn = if std::mem::take(&mut is.syn_owed) {
-        SYN
-    } else {
-        0
-    };
-    let ack = if std::mem::take(&mut is.ack_owed) {
-        ACK
-    } else {
-        0
-    };
-    syn | ack
 }
 
 /// Leaves a waker behind, unless it is there already.
