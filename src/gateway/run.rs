@@ -110,22 +110,11 @@ impl Gateway {
             .unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
         let (mailboxes, boxes): (Vec<_>, Vec<_>) =
             (0..threads).map(|_| mpsc::channel(MAILBOX)).unzip();
-        let (listeners, address) = listen(config.listen, threads)?;
-        let (mut plain, http_address) = match config.http_listen {
-            Some(wanted) => listen(wanted, threads).map(|(all, at)| (all, Some(at)))?,
-            None => (Vec::new(), None),
-        };
-        let ports = ports::bind(&config.ports, threads)
-            .map_err(|(address, source)| GatewayError::Listen { address, source })?;
-        let listeners = listeners
-            .into_iter()
-            .zip(ports)
-            .map(|(tls, ports)| Listeners {
-                tls,
-                plain: plain.pop(),
-                ports,
-            });
-        let listeners: Vec<_> = listeners.collect();
+        let Bound {
+            listeners,
+            address,
+            http_address,
+        } = bind(&config, threads)?;
         let shared = Arc::new(Shared::new(
             config,
             hosts,
@@ -256,6 +245,33 @@ fn make_state_dir(config: &GatewayConfig) -> Result<(), GatewayError> {
             path: config.state_dir.clone(),
             source,
         })
+}
+
+/// Every address that the workers accept at.
+struct Bound {
+    listeners: Vec<Listeners>,
+    address: SocketAddr,
+    http_address: Option<SocketAddr>,
+}
+
+fn bind(config: &GatewayConfig, threads: usize) -> Result<Bound, GatewayError> {
+    let (tls, address) = listen(config.listen, threads)?;
+    let (mut plain, http_address) = match config.http_listen {
+        Some(wanted) => listen(wanted, threads).map(|(all, at)| (all, Some(at)))?,
+        None => (Vec::new(), None),
+    };
+    let ports = ports::bind(&config.ports, threads)
+        .map_err(|(address, source)| GatewayError::Listen { address, source })?;
+    let listeners = tls.into_iter().zip(ports).map(|(tls, ports)| Listeners {
+        tls,
+        plain: plain.pop(),
+        ports,
+    });
+    Ok(Bound {
+        listeners: listeners.collect(),
+        address,
+        http_address,
+    })
 }
 
 /// Binds one listener for each worker, all at one address.

@@ -8,6 +8,7 @@ mod pressure;
 mod pump;
 mod read;
 mod tcp;
+mod udp;
 mod websocket;
 
 pub use datagrams::{Datagrams, Queue, receive};
@@ -16,4 +17,5 @@ pub use flows::{Flow, Flows};
 pub use pressure::{Gauged, Pressure};
 pub use pump::{RelayError, relay};
 pub use tcp::{Socket, abort, tune, tune_carrier, tune_end};
+pub use udp::bind as bind_udp;
 pub use websocket::WebSocket;

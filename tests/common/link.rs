@@ -1,6 +1,7 @@
 //! A network path between an agent and a gateway: UDP with a delay, a rate, a queue and loss, and
 //! TCP as it is, at one port.
 
+use socket2::SockRef;
 use std::{
     collections::{HashMap, VecDeque, hash_map::Entry},
     net::SocketAddr,
@@ -76,7 +77,7 @@ impl Link {
             let runtime = Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 let tcp = TcpListener::bind(addr).await.unwrap();
-                let udp = Arc::new(UdpSocket::bind(addr).await.unwrap());
+                let udp = Arc::new(udp(addr));
                 ready.send(()).unwrap();
                 select! {
                     () = stopped.notified() => {}
@@ -93,6 +94,14 @@ impl Link {
     pub fn rebind(&self) {
         self.rebind.notify_one();
     }
+}
+
+/// A socket that loses nothing while this thread waits for its turn, as far as the system lets.
+fn udp(addr: SocketAddr) -> UdpSocket {
+    let socket = std::net::UdpSocket::bind(addr).unwrap();
+    socket.set_nonblocking(true).unwrap();
+    drop(SockRef::from(&socket).set_recv_buffer_size(8 << 20));
+    UdpSocket::from_std(socket).unwrap()
 }
 
 async fn pass_tcp(listener: TcpListener, gateway: SocketAddr) {
@@ -134,7 +143,7 @@ async fn pass_udp(near: Arc<UdpSocket>, gateway: SocketAddr, path: Path, rebind:
         let far = match flows.entry(agent) {
             Entry::Occupied(flow) => Arc::clone(flow.get()),
             Entry::Vacant(flow) => {
-                let far = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
+                let far = Arc::new(udp("127.0.0.1:0".parse().unwrap()));
                 let (from, to) = (Arc::clone(&far), Arc::clone(&near));
                 tokio::spawn(back(from, to, agent, down.clone()));
                 Arc::clone(flow.insert(far))

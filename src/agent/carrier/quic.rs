@@ -1,7 +1,7 @@
 //! Carriers over QUIC: a UDP socket for each, and the ticket on its first stream.
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +17,7 @@ use tokio::time::timeout;
 use super::super::dial::{DialError, Dialer};
 use crate::config::Period;
 use crate::mux::quic::{Opens, transport};
+use crate::relay;
 use crate::wire::quic::{ACCEPTED, ALPN, REFUSED, ticket_id};
 
 /// Alerts by which TLS says that a certificate does not convince: bad, unsupported, revoked,
@@ -129,7 +130,7 @@ async fn reach(
     } else {
         (Ipv6Addr::UNSPECIFIED, 0).into()
     };
-    let socket = UdpSocket::bind(any)?;
+    let socket = relay::bind_udp(any)?;
     let tokio = Arc::new(TokioRuntime);
     // It lives as long as its connection.
     let endpoint = Endpoint::new(EndpointConfig::default(), None, socket, tokio)?;

@@ -9,13 +9,12 @@ mod arrival;
 mod door;
 
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use quinn::crypto::rustls::{NoInitialCipherSuite, QuicServerConfig};
 use quinn::{Endpoint, EndpointConfig, ServerConfig, TokioRuntime, VarInt};
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
 
@@ -23,12 +22,10 @@ use super::shared::Shared;
 use super::tls::{self, Certificate, TlsError};
 use crate::admin::{Beat, Watchdog};
 use crate::mux::quic::{Opens, transport};
+use crate::relay;
 use crate::wire::limits::MAX_QUIC_HANDSHAKES;
 pub(super) use arrival::Arrival;
 use door::Door;
-
-/// What the system is asked to keep of packets that wait: 20 ms at 1 Gbit/s, where it allows that.
-const SOCKET_BUFFER: usize = 2 * 1024 * 1024;
 
 /// Bytes that one connection may send before its handshake is taken up, and all of them together.
 const EARLY: (u64, u64) = (16 * 1024, 4 * 1024 * 1024);
@@ -84,7 +81,7 @@ impl Listener {
         address: SocketAddr,
         watchdog: &Watchdog,
     ) -> Result<Self, QuicError> {
-        let socket = bind(address)?;
+        let socket = relay::bind_udp(address)?;
         let crypto = QuicServerConfig::try_from(tls::for_quic(certificate)?)?;
         let mut config = ServerConfig::with_crypto(Arc::new(crypto));
         config
@@ -140,15 +137,4 @@ fn receive(
         }
     }));
     endpoint.close(VarInt::from_u32(0), b"");
-}
-
-fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
-    let domain = Domain::for_address(address);
-    let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
-    socket.set_nonblocking(true)?;
-    // As far as the system lets; less only loses packets earlier.
-    socket.set_recv_buffer_size(SOCKET_BUFFER).ok();
-    socket.set_send_buffer_size(SOCKET_BUFFER).ok();
-    socket.bind(&address.into())?;
-    Ok(socket.into())
 }
