@@ -3,6 +3,7 @@
 #![allow(missing_docs, reason = "tests")]
 #![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::print_stderr,
     clippy::cast_possible_truncation,
     reason = "tests"
@@ -67,6 +68,11 @@ fn session(io: DuplexStream, role: Role) -> (Session, Kept) {
     (session, kept)
 }
 
+/// The next stream that the peer opens.
+async fn accept(kept: &Kept) -> (SendHalf, RecvHalf) {
+    rig::until(|| kept.borrow_mut().pop()).await
+}
+
 /// Heap of an idle stream at each end, once a kilobyte has gone there and back.
 async fn idle_streams() {
     let (near, far) = tokio::io::duplex(64 * 1024);
@@ -75,11 +81,12 @@ async fn idle_streams() {
     let mut idle = Vec::with_capacity(2 * STREAMS);
     let before = held();
     for _ in 0..STREAMS {
-        mine.borrow_mut().push(client.open().await.unwrap().split());
+        let opened = client.open().await.unwrap().split();
+        mine.borrow_mut().push(opened);
     }
     while let Some((mut out, mut inward)) = { mine.borrow_mut().pop() } {
         rig::send(&mut out, vec![1; 1_024]).await.unwrap();
-        let (mut far_out, mut far_in) = rig::accept_of(&theirs).await;
+        let (mut far_out, mut far_in) = accept(&theirs).await;
         let bytes = rig::recv(&mut far_in).await.unwrap().unwrap();
         rig::send(&mut far_out, bytes).await.unwrap();
         rig::recv(&mut inward).await.unwrap().unwrap();
@@ -102,7 +109,7 @@ async fn stalled_readers(frame: usize) -> f64 {
     let before = held();
     // Beside them a stream that is read, in the same buffers.
     assert!(peer.write(header(DATA, SYN, 1, 0)).await);
-    let (_out, mut inward) = rig::accept_of(&kept).await;
+    let (_out, mut inward) = accept(&kept).await;
     spawn_local(async move { while let Ok(Some(_)) = rig::recv(&mut inward).await {} });
     let (mut read, mut write) = peer.split();
     spawn_local(async move { tokio::io::copy(&mut read, &mut tokio::io::sink()).await });
@@ -143,7 +150,7 @@ async fn allocations_of_bulk() {
     let (mut out, _inward) = client.open().await.unwrap().split();
     let piece = Bytes::from(vec![0; 64 * 1024]);
     rig::send(&mut out, piece.clone()).await.unwrap();
-    let (_far_out, mut far_in) = rig::accept_of(&theirs).await;
+    let (_far_out, mut far_in) = accept(&theirs).await;
     let reader = spawn_local(async move {
         let mut sum = 0;
         while sum < 65 << 20 {

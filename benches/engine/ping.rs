@@ -13,7 +13,7 @@ const WARM: u64 = 64 << 20;
 
 enum Echo {
     Ours(ours::Echo),
-    Tls(plain::Echo),
+    Tls(Box<plain::Echo>),
     Yamux(yamux_crate::Echo),
     H2(h2mux::Echo),
 }
@@ -22,7 +22,7 @@ impl Echo {
     async fn new(tls: &Tls, rival: Rival, beside: usize, phases: &(Counter, Counter)) -> Self {
         match rival {
             Rival::Ours => Self::Ours(ours::Echo::new(tls, beside, phases).await),
-            Rival::Tls => Self::Tls(plain::Echo::new(tls, beside, phases).await),
+            Rival::Tls => Self::Tls(Box::new(plain::Echo::new(tls, beside, phases).await)),
             Rival::Yamux => Self::Yamux(yamux_crate::Echo::new(tls, beside, phases).await),
             Rival::H2 => Self::H2(h2mux::Echo::new(tls, beside, phases).await),
         }

@@ -19,7 +19,8 @@ fn other(key: &Key) -> (String, Value) {
     if is("integer") {
         let other = schema["maximum"]
             .as_u64()
-            .map_or(7, |most| (most - 1).min(7));
+            .map_or(7, |most| (most - 1).min(7))
+            .max(schema["minimum"].as_u64().unwrap_or(0));
         return (other.to_string(), json!(other));
     }
     if is("array") && schema["items"].get("properties").is_some() {
@@ -33,10 +34,6 @@ fn other(key: &Key) -> (String, Value) {
     if let Some(values) = schema["items"]["enum"].as_array() {
         let reversed: Value = values.iter().rev().cloned().collect();
         return (reversed.to_string(), reversed);
-    }
-    if is("array") && schema["items"]["enum"].is_array() {
-        let last = json!([schema["items"]["enum"].as_array().unwrap().last()]);
-        return (last.to_string(), last);
     }
     if is("array") {
         return ("[a, b]".to_owned(), json!(["a", "b"]));

@@ -121,11 +121,6 @@ pub async fn accept(opened: &Opened) -> (SendHalf, RecvHalf) {
     until(|| opened.borrow_mut().pop()).await.split()
 }
 
-/// The same where it is kept in its halves.
-pub async fn accept_of(opened: &RefCell<Vec<(SendHalf, RecvHalf)>>) -> (SendHalf, RecvHalf) {
-    until(|| opened.borrow_mut().pop()).await
-}
-
 /// Sends back what comes, then the end.
 pub async fn echo(stream: Stream) {
     let (mut out, mut inward) = stream.split();

@@ -302,7 +302,11 @@ impl Core {
     /// The session has ended: every stream is cut, and everyone who waits is woken.
     pub(super) fn end(&mut self) {
         self.ended = true;
-        self.incoming.clear();
+        // Nobody has a handle of those that were not taken.
+        while let Some(key) = self.incoming.pop_front() {
+            self.drop_sender(key);
+            self.drop_receiver(key);
+        }
         self.updates.clear();
         self.control.clear();
         self.answers.clear();
