@@ -55,6 +55,17 @@ impl Header {
         self.flags & flag != 0
     }
 
+    /// A whole frame without payload.
+    pub(super) fn frame(kind: Kind, flags: u16, id: u32, length: u32) -> [u8; HEADER] {
+        let header = Self {
+            kind,
+            flags,
+            id,
+            length,
+        };
+        header.encode()
+    }
+
     pub(super) fn encode(self) -> [u8; HEADER] {
         let kind = match self.kind {
             Kind::Data => 0,

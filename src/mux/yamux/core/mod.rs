@@ -264,23 +264,13 @@ impl Core {
     }
 
     fn control(&mut self, kind: Kind, flags: u16, id: u32, length: u32) {
-        let header = Header {
-            kind,
-            flags,
-            id,
-            length,
-        };
-        self.control.push_back(header.encode());
+        self.control
+            .push_back(Header::frame(kind, flags, id, length));
     }
 
     fn answer(&mut self, kind: Kind, flags: u16, id: u32, length: u32) {
-        let header = Header {
-            kind,
-            flags,
-            id,
-            length,
-        };
-        self.answers.push_back(header.encode());
+        self.answers
+            .push_back(Header::frame(kind, flags, id, length));
     }
 
     /// Says that this side opens and takes no more streams.
@@ -398,3 +388,6 @@ fn micros(span: std::time::Duration) -> u32 {
     // The remainder of the wrap fits by what a remainder is.
     u32::try_from(span.as_micros() % (u128::from(u32::MAX) + 1)).unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests;
