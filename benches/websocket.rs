@@ -1,5 +1,5 @@
-//! What it costs to carry bytes over a WebSocket, one thread for both ends: our framing, a general
-//! library with small buffers, and nothing at all; over a pipe in memory and over TLS.
+//! What it costs to carry bytes over a WebSocket in TLS on loopback, one thread for both ends: our
+//! framing, a general library with small buffers, and nothing but TLS.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -16,12 +16,16 @@ use pipeops_tunnel::relay::WebSocket;
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, duplex};
-use tokio::runtime::{Builder, Runtime};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Builder;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Of one measurement.
 const TOTAL: usize = 64 * 1024 * 1024;
@@ -102,38 +106,33 @@ fn tls() -> (TlsConnector, TlsAcceptor) {
     (Arc::new(client).into(), Arc::new(server).into())
 }
 
-async fn once(framing: &str, secure: Option<&(TlsConnector, TlsAcceptor)>, piece: usize) {
-    let (near, far) = duplex(256 * 1024);
-    let Some((connector, acceptor)) = secure else {
-        return run(framing, near, far, piece).await;
-    };
+async fn once(framing: &str, (connector, acceptor): &(TlsConnector, TlsAcceptor), piece: usize) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let near = TcpStream::connect(listener.local_addr().unwrap());
+    let (near, far) = tokio::join!(near, listener.accept());
     let name = ServerName::try_from("localhost").unwrap();
-    let (client, server) = tokio::join!(connector.connect(name, near), acceptor.accept(far));
+    let (client, server) = tokio::join!(
+        connector.connect(name, near.unwrap()),
+        acceptor.accept(far.unwrap().0)
+    );
     run(framing, client.unwrap(), server.unwrap(), piece).await;
-}
-
-fn runtime() -> Runtime {
-    Builder::new_current_thread().build().unwrap()
 }
 
 fn websocket(c: &mut Criterion) {
     let secured = tls();
-    for (over, secure) in [("memory", None), ("tls", Some(&secured))] {
-        let mut group = c.benchmark_group(format!("websocket over {over}"));
-        group
-            .throughput(Throughput::Bytes(TOTAL as u64))
-            .sample_size(10);
-        for piece in [64 * 1024, 1024] {
-            for framing in ["none", "ours", "ours-down", "tungstenite"] {
-                let id = BenchmarkId::new(framing, piece);
-                group.bench_function(id, |b| {
-                    let runtime = runtime();
-                    b.iter(|| runtime.block_on(once(framing, secure, piece)));
-                });
-            }
+    let mut group = c.benchmark_group("websocket");
+    group.throughput(Throughput::Bytes(TOTAL as u64));
+    group.sample_size(10);
+    for piece in [64 * 1024, 1024] {
+        for framing in ["none", "ours", "ours-down", "tungstenite"] {
+            let id = BenchmarkId::new(framing, piece);
+            group.bench_function(id, |b| {
+                let runtime = Builder::new_current_thread().enable_io().build().unwrap();
+                b.iter(|| runtime.block_on(once(framing, &secured, piece)));
+            });
         }
-        group.finish();
     }
+    group.finish();
 }
 
 criterion_group!(benches, websocket);

@@ -15,6 +15,10 @@ const PIECE: usize = 4 * 1024;
 /// A buffer up to this large is kept by a connection that has little to say.
 const KEEP: usize = 4 * 1024;
 
+/// A larger one is let go after so many messages that did not need it: to get it anew between large
+/// ones costs more than all the rest.
+const SMALL: u8 = 8;
+
 /// A message and what comes of it. The header's length is known only when the payload is whole, so
 /// room for the longest is left before it.
 #[derive(Debug)]
@@ -27,6 +31,8 @@ pub(super) struct Outgoing {
     next_key: [u8; 4],
     /// From where on it is to be written, once the message is whole.
     sealed: Option<usize>,
+    /// Small messages since the last large one.
+    small: u8,
     /// To be sent between two messages; the last one takes the place of those before it.
     reply: Option<(Opcode, Vec<u8>)>,
 }
@@ -39,6 +45,7 @@ impl Outgoing {
             key: None,
             next_key: [0; 4],
             sealed: None,
+            small: 0,
             reply: None,
         }
     }
@@ -148,12 +155,16 @@ impl Outgoing {
     }
 
     fn done(&mut self) {
-        let used = self.buffer.len();
+        self.small = if self.buffer.len() > KEEP {
+            0
+        } else {
+            self.small.saturating_add(1)
+        };
         self.sealed = None;
-        if used <= KEEP && self.buffer.capacity() > KEEP {
-            self.buffer = Vec::new();
-        }
         self.buffer.clear();
+        if self.small >= SMALL {
+            self.buffer.shrink_to(KEEP);
+        }
     }
 }
 
