@@ -237,10 +237,14 @@ impl Pair {
             Action::Carry(bytes) => self.carry(side, bytes),
             Action::Wait(millis) => self.now += Duration::from_millis(millis),
             Action::Write(number, bytes) => {
-                this.pick(number).map(|key| this.write(key, bytes));
+                if let Some(key) = this.pick(number) {
+                    this.write(key, bytes);
+                }
             }
             Action::Read(number, bytes) => {
-                this.pick(number).map(|key| this.read(key, bytes));
+                if let Some(key) = this.pick(number) {
+                    this.read(key, bytes);
+                }
             }
             Action::Finish(number) => {
                 if let Some(key) = this
@@ -252,10 +256,14 @@ impl Pair {
                 }
             }
             Action::DropSender(number) => {
-                this.pick(number).map(|key| this.drop_sender(key));
+                if let Some(key) = this.pick(number) {
+                    this.drop_sender(key);
+                }
             }
             Action::DropReceiver(number) => {
-                this.pick(number).map(|key| this.drop_receiver(key));
+                if let Some(key) = this.pick(number) {
+                    this.drop_receiver(key);
+                }
             }
         }
     }
