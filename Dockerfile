@@ -38,6 +38,6 @@ FROM runtime AS gateway
 COPY --from=build-gateway --chown=65532:65532 /out/state /var/lib/pipeops-gateway
 COPY --from=build-gateway /out/pipeops-gateway /usr/local/bin/
 COPY --from=build-gateway /out/man /usr/local/share/man/man1
-EXPOSE 8443 8081 9092
+EXPOSE 8443 8443/udp 8081 9092
 VOLUME /var/lib/pipeops-gateway
 ENTRYPOINT ["/usr/local/bin/pipeops-gateway"]

@@ -20,7 +20,7 @@ use bytes::{Bytes, BytesMut};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use futures_util::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use pipeops_tunnel::metrics::{CarrierKind, Registry, SessionMeters, Tunnel};
-use pipeops_tunnel::mux::{Role, Session};
+use pipeops_tunnel::mux::{Role, Session, Settings};
 use pipeops_tunnel::wire::frame::{Decoder, Frame, encode_data};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
@@ -62,20 +62,26 @@ fn allocations<T>(what: &str, operations: usize, work: impl FnOnce() -> T) -> T 
 /// `bytes` on each of `streams`, from the server to the client.
 async fn ours(streams: usize, bytes: usize) {
     let (near, far) = duplex(256 * 1024);
-    let (client, driver) = Session::new(near, Role::Client, meters(), |_| {});
+    let (client, driver) = Session::new(near, Role::Client, Settings::default(), meters(), |_| {});
     spawn_local(driver);
-    let (_server, driver) = Session::new(far, Role::Server, meters(), move |stream| {
-        spawn_local(async move {
-            let (mut out, _inward) = stream.split();
-            let piece = Bytes::from(vec![0; PIECE]);
-            for _ in 0..bytes / PIECE {
-                let mut piece = piece.clone();
-                poll_fn(|cx| out.poll_send(cx, &mut piece)).await.unwrap();
-            }
-            out.finish();
-            std::future::pending::<()>().await;
-        });
-    });
+    let (_server, driver) = Session::new(
+        far,
+        Role::Server,
+        Settings::default(),
+        meters(),
+        move |stream| {
+            spawn_local(async move {
+                let (mut out, _inward) = stream.split();
+                let piece = Bytes::from(vec![0; PIECE]);
+                for _ in 0..bytes / PIECE {
+                    let mut piece = piece.clone();
+                    poll_fn(|cx| out.poll_send(cx, &mut piece)).await.unwrap();
+                }
+                out.finish();
+                std::future::pending::<()>().await;
+            });
+        },
+    );
     spawn_local(driver);
     let mut readers = Vec::new();
     for _ in 0..streams {

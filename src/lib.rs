@@ -14,4 +14,6 @@ pub mod metrics;
 pub mod mux;
 pub mod process;
 pub mod relay;
+#[cfg(any(feature = "agent", feature = "gateway"))]
+pub mod tls;
 pub mod wire;

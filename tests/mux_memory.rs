@@ -63,7 +63,7 @@ fn session(io: DuplexStream, role: Role) -> (Session, Kept) {
     kept.borrow_mut().reserve(STREAMS);
     let keep = Rc::clone(&kept);
     let on_stream = move |stream: Stream| keep.borrow_mut().push(stream.split());
-    let (session, driver) = Session::with(settings(), io, role, rig::meters(), on_stream);
+    let (session, driver) = Session::new(io, role, settings(), rig::meters(), on_stream);
     spawn_local(driver);
     (session, kept)
 }

@@ -30,7 +30,7 @@ fn session<T>(io: T, role: Role, on_stream: impl FnMut(Stream) + Unpin + 'static
 where
     T: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    let (session, driver) = Session::with(settings(), io, role, meters(), on_stream);
+    let (session, driver) = Session::new(io, role, settings(), meters(), on_stream);
     spawn_local(driver);
     session
 }

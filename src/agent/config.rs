@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::admin::{AdminConfig, MonitoringConfig};
 use crate::config::{LogConfig, Period, Secret};
+use crate::wire::carrier::CarrierKind;
+use crate::wire::limits::MAX_CARRIERS;
 
 /// The service name of the cluster's own API.
 pub const KUBERNETES: &str = "kubernetes";
@@ -93,7 +95,10 @@ pub struct PlatformConfig {
     pub token_file: Option<PathBuf>,
     /// The only CA that may have signed the gateway's certificate; by default the system's.
     pub ca_file: Option<PathBuf>,
-    /// How long each step of connecting may take: the name and TCP, TLS, and the gateway's answer.
+    /// The proxy on the way to the gateway.
+    pub proxy: ProxyConfig,
+    /// How long each step of connecting may take: the name and TCP, the proxy, TLS, and the gateway's
+    /// answer.
     pub timeout: Period,
 }
 
@@ -104,9 +109,26 @@ impl Default for PlatformConfig {
             token: None,
             token_file: None,
             ca_file: None,
+            proxy: ProxyConfig::default(),
             timeout: Period::from_secs(30),
         }
     }
+}
+
+/// The `pipeops.proxy` section: a proxy for HTTP that is asked to CONNECT.
+#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ProxyConfig {
+    /// Its URL, `http://[user:password@]host[:port]` or `https://…`; by default what `https_proxy`,
+    /// `HTTPS_PROXY`, `all_proxy` or `ALL_PROXY` says, the first of them that is set.
+    pub url: Option<Secret>,
+    /// Hosts to which no proxy is used: names with all below them, addresses, networks (`10.0.0.0/8`),
+    /// each with a port or without, and `*` for all; by default what `no_proxy` or `NO_PROXY` says.
+    #[schemars(extend("examples" = ["gateway.internal,.example.com,10.0.0.0/8"]))]
+    pub no_proxy: Option<String>,
+    /// The only CA that may have signed the certificate of a proxy at `https://`; by default the
+    /// system's.
+    pub ca_file: Option<PathBuf>,
 }
 
 /// The `tunnel` section.
@@ -115,6 +137,12 @@ impl Default for PlatformConfig {
 pub struct TunnelConfig {
     /// Whether carriers are opened; without them the agent only reports.
     pub enabled: bool,
+    /// The connections that requests come by.
+    pub carriers: CarriersConfig,
+    /// MiB that the gateway may send that no target has read yet. Each stream takes 64 KiB of it from
+    /// the start; one for which there is nothing left is refused.
+    #[schemars(range(min = 16, max = 1048576))]
+    pub receive_memory_mib: u32,
     /// Services by name (`grafana` is one of them).
     pub forwards: Vec<ForwardConfig>,
 }
@@ -123,7 +151,31 @@ impl Default for TunnelConfig {
     fn default() -> Self {
         Self {
             enabled: true,
+            carriers: CarriersConfig::default(),
+            receive_memory_mib: 256,
             forwards: Vec::new(),
+        }
+    }
+}
+
+/// The `tunnel.carriers` section.
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct CarriersConfig {
+    /// The kinds to use, best first; the next one is tried when one does not work within seconds, and
+    /// the better one again within a minute.
+    pub prefer: Vec<CarrierKind>,
+    /// How many each of the gateway's threads may have of this agent; all but the first come under
+    /// load, and go with it.
+    #[schemars(range(min = 1, max = 4))]
+    pub count: usize,
+}
+
+impl Default for CarriersConfig {
+    fn default() -> Self {
+        Self {
+            prefer: CarrierKind::ALL.to_vec(),
+            count: MAX_CARRIERS,
         }
     }
 }
@@ -160,6 +212,15 @@ pub struct ForwardConfig {
     /// How long a request may wait for the response's head.
     #[serde(default = "default_response_timeout")]
     pub response_timeout: Period,
+    /// With `udp`: a sender is forgotten, and its socket closed, when nothing came either way for
+    /// this long.
+    #[serde(default = "default_idle_timeout")]
+    pub idle_timeout: Period,
+}
+
+/// What RFC 4787 (REQ-5) has the like of us keep at least.
+fn default_idle_timeout() -> Period {
+    Period::from_secs(120)
 }
 
 fn default_response_timeout() -> Period {
@@ -179,6 +240,10 @@ pub enum Protocol {
     Grpc,
     /// HTTP/2 over TLS.
     Grpcs,
+    /// Anything over TCP, such as a database: a connection for each of a user's.
+    Tcp,
+    /// Anything over UDP, such as DNS: a socket for each sender.
+    Udp,
 }
 
 /// What becomes of the part of the path that names the service.

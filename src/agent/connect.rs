@@ -56,7 +56,9 @@ fn failed(shared: &Shared, backoff: &mut Backoff, error: &DialError) -> Duration
     shared.metrics.api.failed(error);
     let text = error.to_string();
     let (connection, wait) = match error {
-        DialError::Refused(_) | DialError::Local(_) => (Connection::Refused(text), Backoff::slow()),
+        DialError::Refused(_) | DialError::Proxy(_) | DialError::Local(_) => {
+            (Connection::Refused(text), Backoff::slow())
+        }
         DialError::Certificate(_) => (Connection::BadCertificate(text), Backoff::slow()),
         DialError::Unreachable(_) => (Connection::Unreachable(text), backoff.next()),
     };

@@ -10,7 +10,6 @@ use futures_util::{SinkExt, StreamExt};
 use jiff::Timestamp;
 use secrecy::SecretString;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, interval, sleep_until, timeout};
 use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::WebSocketStream;
@@ -18,7 +17,7 @@ use tokio_tungstenite::tungstenite::Error as WsError;
 use tokio_tungstenite::tungstenite::protocol::Message as WsMessage;
 
 use super::carrier;
-use super::dial::DialError;
+use super::dial::{DialError, Transport};
 use super::metrics::{ApiError, Disconnect, Endpoint};
 use super::outbox::Outbox;
 use super::run::Shared;
@@ -56,7 +55,7 @@ impl End {
 }
 
 /// A control channel that has been welcomed.
-pub(super) struct Channel<S = TlsStream<TcpStream>> {
+pub(super) struct Channel<S = TlsStream<Transport>> {
     socket: WebSocketStream<S>,
     shared: Rc<Shared>,
     welcome: Welcome,
@@ -80,6 +79,7 @@ pub(super) async fn connect(
     let caller = Caller {
         kind: Kind::Agent,
         cluster_id,
+        carriers: shared.config.tunnel.carriers.count,
         token,
     };
     let answered = |status| counted.answered(status);
@@ -198,6 +198,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
                 if let Some(took) = self.pings.answered(&payload) {
                     let round_trip = &self.shared.metrics.tunnel.control_round_trip;
                     round_trip.observe(took.as_secs_f64());
+                    self.shared.carriers.round_trip.set(took);
                 }
                 return None;
             }
@@ -249,7 +250,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
                 return Some(End::Drain);
             }
             Message::Error(report) => self.on_complaint(&report),
-            Message::Welcome(_) | Message::CarrierFailed(_) | Message::Heartbeat(_) => {}
+            Message::Welcome(_)
+            | Message::CarrierFailed(_)
+            | Message::WantCarrier(_)
+            | Message::Heartbeat(_) => {}
         }
         None
     }

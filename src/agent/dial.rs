@@ -1,4 +1,7 @@
-//! A TLS connection to the gateway, and what can be wrong with it.
+//! A TLS connection to the gateway, directly or by a proxy, and what can be wrong with it.
+
+mod proxy;
+mod transport;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -6,10 +9,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Uri;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 use secrecy::{ExposeSecret, SecretString};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{interval, timeout};
 use tokio_rustls::TlsConnector;
@@ -18,6 +21,10 @@ use tokio_rustls::client::TlsStream;
 use super::config::PlatformConfig;
 use crate::config::Period;
 use crate::relay::tune;
+use crate::tls;
+
+pub(super) use proxy::{Proxy, Route, VARIABLES};
+pub(super) use transport::Transport;
 
 /// Why there is no connection, told apart by who has to act.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -30,6 +37,9 @@ pub(super) enum DialError {
         "the gateway's certificate is not trusted: {0}; set pipeops.ca_file to its CA, or check who answers"
     )]
     Certificate(String),
+    /// The proxy on the way says no; the gateway was not reached.
+    #[error("{0}")]
+    Proxy(String),
     /// The gateway says no.
     #[error("the gateway refuses this agent: {0}")]
     Refused(String),
@@ -43,6 +53,7 @@ pub(super) enum DialError {
 pub(super) struct Dialer {
     pub(super) host: String,
     pub(super) port: u16,
+    pub(super) route: Route,
     tls: Arc<ClientConfig>,
     name: ServerName<'static>,
     token: Token,
@@ -84,9 +95,13 @@ impl Dialer {
             (None, None) => return Err(local("no token is configured".to_owned())),
         };
         let tls = Arc::new(client_config(config.ca_file.as_deref(), &[b"http/1.1"])?);
+        let port = uri.port_u16().unwrap_or(443);
+        let variable = |name: &str| std::env::var(name).ok();
+        let route = Route::find(&config.proxy, &place(&host, port), port, variable)?;
         Ok(Self {
             host,
-            port: uri.port_u16().unwrap_or(443),
+            port,
+            route,
             tls,
             name,
             token,
@@ -96,16 +111,8 @@ impl Dialer {
 
     /// The `Host` of requests to the gateway.
     pub(super) fn authority(&self) -> String {
-        let host = if self.host.contains(':') {
-            format!("[{}]", self.host)
-        } else {
-            self.host.clone()
-        };
-        if self.port == 443 {
-            host
-        } else {
-            format!("{host}:{}", self.port)
-        }
+        let place = self.place();
+        place.strip_suffix(":443").unwrap_or(&place).to_owned()
     }
 
     /// How long each step of connecting may take: the name and TCP, TLS, and each answer.
@@ -136,46 +143,69 @@ impl Dialer {
         }
     }
 
+    /// The proxy on the way, if there is one. Only TCP passes it.
+    pub(super) fn proxy(&self) -> Option<&Proxy> {
+        match &self.route {
+            Route::Proxied(proxy) => Some(proxy),
+            Route::Direct | Route::Excepted(_) => None,
+        }
+    }
+
+    /// Where the first connection leads: to the proxy, or to the gateway.
+    pub(super) fn hop(&self) -> (&str, u16) {
+        match self.proxy() {
+            Some(proxy) => (&proxy.host, proxy.port),
+            None => (&self.host, self.port),
+        }
+    }
+
     /// Connects and does the TLS handshake.
-    pub(super) async fn connect(&self) -> Result<TlsStream<TcpStream>, DialError> {
-        let place = self.place();
-        let connect = TcpStream::connect((self.host.as_str(), self.port));
+    pub(super) async fn connect(&self) -> Result<TlsStream<Transport>, DialError> {
+        let whom = match self.proxy() {
+            Some(proxy) => format!("the proxy {proxy}"),
+            None => self.place(),
+        };
+        let connect = TcpStream::connect(self.hop());
         let stream = match timeout(self.timeout, connect).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {
-                return Err(DialError::Unreachable(format!(
-                    "can not connect to {place}: {error}"
-                )));
+                let why = format!("can not connect to {whom}: {error}");
+                return Err(DialError::Unreachable(why));
             }
             Err(_) => {
-                return Err(DialError::Unreachable(format!(
-                    "{place} does not answer within {}",
-                    Period(self.timeout)
-                )));
+                let limit = Period(self.timeout);
+                let why = format!("{whom} does not answer within {limit}");
+                return Err(DialError::Unreachable(why));
             }
         };
-        self.handshake(stream, Arc::clone(&self.tls)).await
+        let transport = self.lead(stream).await?;
+        self.handshake(transport, Arc::clone(&self.tls)).await
+    }
+
+    /// Makes of a connection to the gateway, or to the proxy, one that leads to the gateway.
+    pub(super) async fn lead(&self, stream: TcpStream) -> Result<Transport, DialError> {
+        if let Err(error) = tune(&stream) {
+            tracing::debug!(%error, "can not set a socket's options");
+        }
+        match self.proxy() {
+            Some(proxy) => proxy.lead(stream, &self.place(), self.timeout).await,
+            None => Ok(Transport::Tcp(stream)),
+        }
     }
 
     /// Does the TLS handshake, by this configuration or by [`Dialer::tls`].
     pub(super) async fn handshake(
         &self,
-        stream: TcpStream,
+        transport: Transport,
         tls: Arc<ClientConfig>,
-    ) -> Result<TlsStream<TcpStream>, DialError> {
-        if let Err(error) = tune(&stream) {
-            tracing::debug!(%error, "can not set a socket's options");
-        }
+    ) -> Result<TlsStream<Transport>, DialError> {
         let place = self.place();
-        let handshake = TlsConnector::from(tls).connect(self.name.clone(), stream);
-        match timeout(self.timeout, handshake).await {
-            Ok(Ok(stream)) => Ok(stream),
-            Ok(Err(error)) => Err(tls_error(&place, &error)),
-            Err(_) => Err(DialError::Unreachable(format!(
-                "TLS handshake with {place} timed out after {}",
-                Period(self.timeout)
-            ))),
-        }
+        let handshake = secure(transport, self.name.clone(), tls, &place);
+        timeout(self.timeout, handshake).await.unwrap_or_else(|_| {
+            let limit = Period(self.timeout);
+            let why = format!("TLS handshake with {place} timed out after {limit}");
+            Err(DialError::Unreachable(why))
+        })
     }
 
     /// Whom the gateway has to convince us to be, and how.
@@ -185,8 +215,31 @@ impl Dialer {
 
     /// Host and port, as in errors.
     pub(super) fn place(&self) -> String {
-        format!("{}:{}", self.host, self.port)
+        place(&self.host, self.port)
     }
+}
+
+/// Host and port in one, with an IPv6 address in brackets.
+pub(super) fn place(host: &str, port: u16) -> String {
+    if host.contains(':') {
+        format!("[{host}]:{port}")
+    } else {
+        format!("{host}:{port}")
+    }
+}
+
+/// Does a TLS handshake with `whom`.
+async fn secure<T>(
+    io: T,
+    name: ServerName<'static>,
+    tls: Arc<ClientConfig>,
+    whom: &str,
+) -> Result<TlsStream<T>, DialError>
+where
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    let handshake = TlsConnector::from(tls).connect(name, io).await;
+    handshake.map_err(|error| tls_error(whom, &error))
 }
 
 fn tls_error(place: &str, error: &io::Error) -> DialError {
@@ -223,38 +276,5 @@ pub(super) fn client_config(
     ca_file: Option<&Path>,
     alpn: &[&[u8]],
 ) -> Result<ClientConfig, DialError> {
-    let roots = roots(ca_file)?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(rustls::DEFAULT_VERSIONS)
-        .map_err(|error| DialError::Local(error.to_string()))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
-    Ok(config)
-}
-
-fn roots(ca_file: Option<&Path>) -> Result<RootCertStore, DialError> {
-    let mut roots = RootCertStore::empty();
-    let Some(path) = ca_file else {
-        for certificate in rustls_native_certs::load_native_certs().certs {
-            // The system's bundle may hold what rustls does not read; the others still count.
-            drop(roots.add(certificate));
-        }
-        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-        return Ok(roots);
-    };
-    let failed = |reason: String| DialError::Local(format!("CA file {}: {reason}", path.display()));
-    for certificate in
-        CertificateDer::pem_file_iter(path).map_err(|error| failed(error.to_string()))?
-    {
-        let certificate = certificate.map_err(|error| failed(error.to_string()))?;
-        roots
-            .add(certificate)
-            .map_err(|error| failed(error.to_string()))?;
-    }
-    if roots.is_empty() {
-        return Err(failed("holds no certificate".to_owned()));
-    }
-    Ok(roots)
+    tls::client_config(ca_file, alpn).map_err(|error| DialError::Local(error.to_string()))
 }

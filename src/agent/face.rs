@@ -54,7 +54,7 @@ impl Face {
         Some(Failing::new(reason, status.connection_since))
     }
 
-    /// Every kind of carrier that is configured; today that is TLS.
+    /// A carrier of whatever kind.
     fn tunnel(&self, status: &Status) -> Option<Failing> {
         let down = self.config.get().tunnel.enabled && status.carriers == 0;
         let reason = "no data connection to the gateway is open";

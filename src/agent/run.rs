@@ -12,6 +12,7 @@ use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::carrier::Carriers;
 use super::cluster_check::ClusterCheck;
 use super::config::AgentConfig;
 use super::connect;
@@ -22,7 +23,7 @@ use super::status::{Reporter, Status};
 use super::target::Targets;
 use crate::admin::{AdminAddresses, AdminError, AdminServer, Beat, Watchdog};
 use crate::config::{Live, Problems, Settings};
-use crate::mux::Session;
+use crate::mux::Budget;
 
 /// A gateway is given this long to hear of a drain before carriers close.
 const DRAIN_NOTICE: Duration = Duration::from_secs(2);
@@ -245,10 +246,7 @@ async fn drained(shared: &Shared) {
     drop(timeout(DRAIN_NOTICE, shared.drain_told.cancelled()).await);
     sleep(DRAIN_SETTLE).await;
     shared.idle().await;
-    for session in shared.sessions.take() {
-        session.close();
-        session.closed().await;
-    }
+    shared.carriers.close().await;
 }
 
 /// What everything on the agent's thread shares.
@@ -263,7 +261,9 @@ pub(super) struct Shared {
     pub(super) draining: CancellationToken,
     /// Cancelled when the gateway has been told so.
     pub(super) drain_told: CancellationToken,
-    sessions: RefCell<Vec<Session>>,
+    pub(super) carriers: Carriers,
+    /// What the gateway may send that no target has read.
+    pub(super) budget: Arc<Budget>,
     active: Cell<usize>,
     became_idle: Notify,
 }
@@ -276,7 +276,10 @@ impl Shared {
         targets: Targets,
         draining: CancellationToken,
     ) -> Self {
+        let carriers = Carriers::new(&config.tunnel.carriers, &dialer);
+        let budget = Arc::new(Budget::of_mib(config.tunnel.receive_memory_mib));
         Self {
+            budget,
             config,
             dialer,
             reporter,
@@ -284,7 +287,7 @@ impl Shared {
             targets: RefCell::new(Rc::new(targets)),
             draining,
             drain_told: CancellationToken::new(),
-            sessions: RefCell::default(),
+            carriers,
             active: Cell::new(0),
             became_idle: Notify::new(),
         }
@@ -293,20 +296,6 @@ impl Shared {
     /// What can be reached now.
     pub(super) fn targets(&self) -> Rc<Targets> {
         Rc::clone(&self.targets.borrow())
-    }
-
-    /// Notes a carrier.
-    pub(super) fn carrier_up(&self, session: &Session) {
-        let mut sessions = self.sessions.borrow_mut();
-        sessions.push(session.clone());
-        self.reporter.carriers(sessions.len());
-    }
-
-    /// Forgets carriers that have ended.
-    pub(super) fn carrier_down(&self) {
-        let mut sessions = self.sessions.borrow_mut();
-        sessions.retain(|session| !session.is_closed());
-        self.reporter.carriers(sessions.len());
     }
 
     /// Counts a request as under way until the guard is dropped.

@@ -1,6 +1,7 @@
 //! One stream from the gateway: requests, one after the other.
 
 mod patience;
+mod raw;
 
 use std::future::pending;
 use std::pin::pin;
@@ -30,6 +31,7 @@ use crate::wire::error::{ApiError, ErrorCode};
 use crate::wire::frame::Frame;
 use crate::wire::head::{RequestHead, ResponseHead};
 use crate::wire::limits::MAX_DATA_FRAME;
+use crate::wire::raw::RawProtocol;
 
 /// How often a stream is looked at whose request body the target does not read: the gateway may
 /// have given it up behind bytes that nobody takes.
@@ -88,7 +90,10 @@ async fn serve(
         upgrade: head.upgrade.is_some(),
         request,
     };
-    let served = exchange.run(target, head, receiver).await;
+    let served = match RawProtocol::asked_by(&head) {
+        Some(protocol) => exchange.raw(target, protocol, receiver).await,
+        None => exchange.run(target, head, receiver).await,
+    };
     exchange.note(&served);
     if let Err(Failure::Told(error)) = &served {
         tracing::info!(

@@ -1,11 +1,11 @@
 //! The public side of the tunnel, and the operator's commands.
 
-use std::io;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use pipeops_tunnel::config::{Inputs, Loaded, Reloader, init_logging};
 use pipeops_tunnel::gateway::Gateway;
-use pipeops_tunnel::gateway::args::{Command, GatewayArgs};
+use pipeops_tunnel::gateway::args::{Command, GatewayArgs, surroundings};
 use pipeops_tunnel::gateway::config::GatewayConfig;
 use pipeops_tunnel::process::{self, Failure, Signals};
 use tokio_util::task::AbortOnDropHandle;
@@ -24,6 +24,11 @@ async fn run(args: GatewayArgs) -> Result<ExitCode, Failure> {
             let output = command.run(&args.inputs).await?;
             output.write_to(io::stdout(), io::stderr())?;
             Ok(ExitCode::SUCCESS)
+        }
+        Some(Command::Forward(forward)) => {
+            let tell = |line: &str| drop(writeln!(io::stdout(), "{line}"));
+            let warn = |line: &str| drop(writeln!(io::stderr(), "{line}"));
+            forward.run(surroundings(&args.inputs, tell, warn)?).await
         }
         Some(Command::Config(command)) => {
             let answer = command.run::<GatewayConfig>(&args.inputs, GatewayArgs::command());

@@ -1,6 +1,6 @@
 //! The forms of text that a schema's `format` and `pattern` name.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use http::Uri;
 use http::uri::Authority;
@@ -23,7 +23,7 @@ pub struct Format {
 }
 
 /// All of them.
-pub const FORMATS: [Format; 6] = [
+pub const FORMATS: [Format; 7] = [
     Format {
         name: "period",
         must: "must be a duration such as 30s, 15m, 12h or 90d",
@@ -38,6 +38,11 @@ pub const FORMATS: [Format; 6] = [
         name: "address",
         must: "must be an address and a port, such as 0.0.0.0:8443",
         accepts: |text| text.parse::<SocketAddr>().is_ok(),
+    },
+    Format {
+        name: "cidr",
+        must: "must be a network such as 10.0.0.0/8, or a single address such as 10.0.0.1/32",
+        accepts: is_cidr,
     },
     Format {
         name: "endpoint",
@@ -55,6 +60,20 @@ pub const FORMATS: [Format; 6] = [
         accepts: is_filter,
     },
 ];
+
+/// `address/bits`, with no more bits than the address has.
+fn is_cidr(text: &str) -> bool {
+    let Some((address, bits)) = text.split_once('/') else {
+        return false;
+    };
+    let most = match address.parse() {
+        Ok(IpAddr::V4(_)) => 32,
+        Ok(IpAddr::V6(_)) => 128,
+        Err(_) => return false,
+    };
+    let digits = !bits.is_empty() && bits.bytes().all(|byte| byte.is_ascii_digit());
+    digits && bits.len() < 4 && bits.parse::<u8>().is_ok_and(|bits| bits <= most)
+}
 
 /// The one that a schema names.
 pub(super) fn named(schema: &Value) -> Option<&'static Format> {

@@ -18,7 +18,7 @@ use super::summary::{Kubernetes, Summary};
 use crate::agent::cluster::Cluster;
 use crate::agent::config::{
     AgentConfig, ClusterConfig, ForwardConfig, IdentityMode, KubernetesConfig, PlatformConfig,
-    Prefix, Protocol, TunnelConfig,
+    Prefix, Protocol, ProxyConfig, TunnelConfig,
 };
 use crate::agent::{Agent, AgentError, Connection};
 use crate::config::Period;
@@ -283,6 +283,7 @@ fn agent_config(
         insecure_skip_verify: false,
         authorization_file: None,
         response_timeout: Period::from_secs(60),
+        idle_timeout: Period::from_secs(120),
     };
     AgentConfig {
         agent: ClusterConfig {
@@ -295,11 +296,16 @@ fn agent_config(
             token: None,
             token_file: Some(identity.agent_token.clone()),
             ca_file: Some(folder.join("ca.crt")),
+            // The gateway is in this process, whatever proxy leads out of this machine.
+            proxy: ProxyConfig {
+                no_proxy: Some("*".to_owned()),
+                ..ProxyConfig::default()
+            },
             ..PlatformConfig::default()
         },
         tunnel: TunnelConfig {
-            enabled: true,
             forwards: vec![forward],
+            ..TunnelConfig::default()
         },
         kubernetes: kubernetes_config(options, kubernetes),
         drain_timeout: DRAIN,

@@ -2,20 +2,19 @@
 
 use std::rc::Rc;
 
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderMap, Request, Response};
 use hyper::body::Incoming;
 use tokio::task::spawn_local;
-use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::metrics::AuthFailure;
 use super::service::Client;
 use super::store::ClusterRecord;
 use super::worker::Worker;
-use super::{control, probe};
-use crate::http::headers;
+use super::{control, probe, switch};
+use crate::wire::carrier::CARRIERS_HEADER;
 use crate::wire::control::{PROBE_DOCTOR, PROBE_HEADER};
 use crate::wire::error::{ApiError, ErrorCode};
-use crate::wire::limits::MAX_AGENTS_PER_CLUSTER;
+use crate::wire::limits::{MAX_AGENTS_PER_CLUSTER, MAX_CARRIERS};
 use crate::wire::token::TokenKind;
 
 /// Answers an agent's request to connect, and runs its control channel once it has switched.
@@ -24,7 +23,7 @@ pub(super) fn accept(
     client: &Client,
     mut request: Request<Incoming>,
 ) -> Result<Response<()>, ApiError> {
-    let key = websocket_key(&request)?;
+    let key = switch::websocket_key(request.headers())?;
     let grant = worker.authenticate(request.headers())?;
     if grant.kind != TokenKind::Agent {
         worker.auth_failed(AuthFailure::Kind);
@@ -53,7 +52,7 @@ pub(super) fn accept(
             cluster,
         };
         spawn_local(probe.run(Rc::clone(worker), upgrade));
-        return Ok(switch(&key));
+        return Ok(switch::to_websocket(&key));
     }
     if worker.agents.count(cluster.id.as_str()) >= MAX_AGENTS_PER_CLUSTER {
         return Err(ApiError::new(
@@ -61,26 +60,17 @@ pub(super) fn accept(
             format!("{MAX_AGENTS_PER_CLUSTER} agents of this cluster are connected already"),
         ));
     }
+    let carriers = carriers(request.headers());
     let upgrade = hyper::upgrade::on(&mut request);
     tracing::debug!(peer = %client.peer, cluster = %cluster.id, "an agent connects");
-    spawn_local(control::run(Rc::clone(worker), grant, cluster, upgrade));
-    Ok(switch(&key))
-}
-
-fn websocket_key(request: &Request<Incoming>) -> Result<Vec<u8>, ApiError> {
-    let websocket = headers::upgrade_protocol(request.headers())
-        .is_some_and(|protocol| protocol.eq_ignore_ascii_case("websocket"));
-    let version = request
-        .headers()
-        .get(header::SEC_WEBSOCKET_VERSION)
-        .is_some_and(|version| version == "13");
-    match request.headers().get(header::SEC_WEBSOCKET_KEY) {
-        Some(key) if websocket && version => Ok(key.as_bytes().to_vec()),
-        _ => Err(ApiError::new(
-            ErrorCode::InvalidRequest,
-            "this path is a WebSocket (RFC 6455, version 13)",
-        )),
-    }
+    spawn_local(control::run(
+        Rc::clone(worker),
+        grant,
+        cluster,
+        carriers,
+        upgrade,
+    ));
+    Ok(switch::to_websocket(&key))
 }
 
 fn check_cluster_id(request: &Request<Incoming>, cluster: &ClusterRecord) -> Result<(), ApiError> {
@@ -93,16 +83,13 @@ fn check_cluster_id(request: &Request<Incoming>, cluster: &ClusterRecord) -> Res
     }
 }
 
-fn switch(key: &[u8]) -> Response<()> {
-    let mut response = Response::new(());
-    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    let headers = response.headers_mut();
-    headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-    if let Ok(accept) = derive_accept_key(key).parse() {
-        headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
-    }
-    response
+/// How many carriers each worker may have of the agent; one that does not say leaves it to us.
+fn carriers(headers: &HeaderMap) -> usize {
+    let said = headers
+        .get(CARRIERS_HEADER)
+        .and_then(|value| value.to_str().ok());
+    let said = said.and_then(|value| value.parse().ok());
+    said.unwrap_or(MAX_CARRIERS).clamp(1, MAX_CARRIERS)
 }
 
 /// Whether somebody looks whether an agent could connect, and is none.

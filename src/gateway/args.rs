@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Command as Clap, Subcommand};
 
+use super::cli::forward::{ForwardArgs, Surroundings};
 use super::cli::kubeconfig::{KubeconfigArgs, PublicAddress};
 use super::cli::token::TokenCommand;
 use super::cli::{CliError, Output};
@@ -33,6 +34,11 @@ Examples:
     pipeops-gateway kubeconfig production --role viewer --expires 12h
     kubectl --kubeconfig production.kubeconfig get pods
 
+  Reach a database in the cluster, which its agent forwards as `db` with protocol tcp:
+    pipeops-gateway forward production db --local 5432 \\
+        --public-url https://pipeops.example.com --token-file me.token
+    psql -h 127.0.0.1 -p 5432
+
 Settings: a flag wins over a variable, that over the file, and that over the default. Each key of
 the file also has a variable: PIPEOPS__ and its path, as in PIPEOPS__TLS__SELF_SIGNED=true. What is
 wrong, and what comes from where: pipeops-gateway validate, pipeops-gateway config print.
@@ -61,6 +67,8 @@ pub enum Command {
     /// What is done to the state folder.
     #[command(flatten)]
     Operate(OperateCommand),
+    /// Open a local port that leads to a tcp or udp service in a cluster
+    Forward(ForwardArgs),
     /// What both programs can do with their configuration.
     #[command(flatten)]
     Config(ConfigCommand),
@@ -113,6 +121,26 @@ impl OperateCommand {
     }
 }
 
+/// What `forward` takes of the configuration; `tell` and `warn` write lines for the user.
+///
+/// # Errors
+/// [`Failure`], with a message for the terminal.
+pub fn surroundings(
+    inputs: &Inputs,
+    tell: fn(&str),
+    warn: fn(&str),
+) -> Result<Surroundings, Failure> {
+    let loaded: Loaded<GatewayConfig> = inputs.load()?;
+    init_logging(&command_log(&loaded))?;
+    Ok(Surroundings {
+        url: loaded.config.public_url(),
+        ca_file: ca_file(&loaded.config),
+        drain: loaded.config.drain_timeout.0,
+        tell,
+        warn,
+    })
+}
+
 /// Commands are for terminals: they show what needs attention, and no more, unless they are told
 /// otherwise themselves. The file speaks of the gateway.
 fn command_log(loaded: &Loaded<GatewayConfig>) -> LogConfig {
@@ -137,17 +165,22 @@ fn command_log(loaded: &Loaded<GatewayConfig>) -> LogConfig {
 
 /// Where users reach the gateway, and what makes them trust it.
 fn public_address(config: &GatewayConfig) -> Result<PublicAddress, CliError> {
-    // A gateway that was started with --self-signed left its CA; the flag may be missing here.
-    let own = config.state_dir.join("ca.crt");
-    let own = (config.tls.cert_file.is_none() && own.exists()).then_some(own);
     let read = |path: PathBuf| {
         std::fs::read_to_string(&path).map_err(|source| CliError::File { path, source })
     };
-    let ca_pem = config.ca_file().or(own).map(read).transpose()?;
+    let ca_pem = ca_file(config).map(read).transpose()?;
     Ok(PublicAddress {
         url: config.public_url(),
         ca_pem,
     })
+}
+
+/// The gateway's own CA, if no public one signed.
+fn ca_file(config: &GatewayConfig) -> Option<PathBuf> {
+    // A gateway that was started with --self-signed left its CA; the flag may be missing here.
+    let own = config.state_dir.join("ca.crt");
+    let own = (config.tls.cert_file.is_none() && own.exists()).then_some(own);
+    config.ca_file().or(own)
 }
 
 impl From<GatewayError> for Failure {

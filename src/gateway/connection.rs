@@ -1,4 +1,4 @@
-//! One accepted connection: TLS, then HTTP/1.1 or HTTP/2 by ALPN.
+//! One accepted connection: TLS, then HTTP/1.1 or HTTP/2 by ALPN; or HTTP/1.1 of a load balancer.
 
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -8,6 +8,7 @@ use std::time::Duration;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
@@ -18,7 +19,7 @@ use super::service::{self, Client};
 use super::worker::Worker;
 use crate::http::exec::LocalExec;
 use crate::http::framing::Guard;
-use crate::relay::{Socket, tune};
+use crate::relay::{Socket, tune_end};
 use crate::wire::limits::{
     HEAD_READ, MAX_H2_STREAMS, MAX_HEADER_BYTES, MAX_HEADERS, TLS_HANDSHAKE,
 };
@@ -30,11 +31,30 @@ const H2_STREAM_WINDOW: u32 = 1024 * 1024;
 /// What one HTTP/2 connection may send unread.
 const H2_CONNECTION_WINDOW: u32 = 8 * 1024 * 1024;
 
+/// How clients reach a listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Front {
+    /// By TLS.
+    Tls,
+    /// Through a load balancer that ended TLS.
+    Plain,
+}
+
 /// Serves a connection until it ends; a drain lets the request under way finish.
-pub(super) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAddr) {
-    if let Err(error) = tune(&stream) {
+pub(super) async fn serve(worker: Rc<Worker>, front: Front, stream: TcpStream, peer: SocketAddr) {
+    if let Err(error) = tune_end(&stream) {
         tracing::debug!(%error, %peer, "can not set a socket's options");
     }
+    let served = match front {
+        Front::Tls => serve_tls(worker, stream, peer).await,
+        Front::Plain => serve_h1(worker, stream, peer, None, false).await,
+    };
+    if let Err(error) = served {
+        tracing::debug!(%error, %peer, "connection ended");
+    }
+}
+
+async fn serve_tls(worker: Rc<Worker>, stream: TcpStream, peer: SocketAddr) -> hyper::Result<()> {
     let acceptor = TlsAcceptor::from(worker.shared.tls.clone());
     let handshake = timeout(TLS_HANDSHAKE, acceptor.accept(Socket::new(stream))).await;
     let handshakes = &worker.shared.metrics.tls_handshakes;
@@ -43,37 +63,39 @@ pub(super) async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAdd
         Ok(Ok(tls)) => tls,
         Ok(Err(error)) => {
             tracing::debug!(%error, %peer, "TLS handshake failed");
-            return;
+            return Ok(());
         }
         Err(_) => {
             tracing::debug!(%peer, "TLS handshake timed out");
-            return;
+            return Ok(());
         }
     };
     let session = tls.get_ref().1;
     let sni = session.server_name().map(str::to_ascii_lowercase);
     let h2 = session.alpn_protocol() == Some(b"h2");
-    let served = if h2 {
+    if h2 {
         serve_h2(worker, tls, peer, sni).await
     } else {
-        serve_h1(worker, tls, peer, sni).await
-    };
-    if let Err(error) = served {
-        tracing::debug!(%error, %peer, "connection ended");
+        serve_h1(worker, tls, peer, sni, true).await
     }
 }
 
-async fn serve_h1(
+async fn serve_h1<T>(
     worker: Rc<Worker>,
-    tls: TlsStream<Socket>,
+    io: T,
     peer: SocketAddr,
     sni: Option<String>,
-) -> hyper::Result<()> {
-    let (io, heads) = Guard::new(tls);
+    tls: bool,
+) -> hyper::Result<()>
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (io, heads) = Guard::new(io);
     let drain = worker.shared.drain.clone();
     let client = Rc::new(Client {
         peer,
         sni,
+        tls,
         heads: Some(heads),
     });
     let service =
@@ -104,6 +126,7 @@ async fn serve_h2(
     let client = Rc::new(Client {
         peer,
         sni,
+        tls: true,
         heads: None,
     });
     let service =

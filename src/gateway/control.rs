@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::SinkExt;
@@ -37,11 +38,13 @@ const WRITE: Duration = Duration::from_secs(10);
 
 type Socket = WebSocketStream<TokioIo<Upgraded>>;
 
-/// Runs an agent's control channel from the moment that its connection has switched.
+/// Runs an agent's control channel from the moment that its connection has switched; each worker may
+/// have so many `carriers` of the agent.
 pub(super) async fn run(
     worker: Rc<Worker>,
     grant: Arc<Grant>,
     cluster: Arc<ClusterRecord>,
+    carriers: usize,
     upgrade: OnUpgrade,
 ) {
     let Some(mut channel) = Channel::open(&worker, &cluster, upgrade).await else {
@@ -66,6 +69,8 @@ pub(super) async fn run(
         control,
         home: worker.index,
         ended: grant.ended.clone(),
+        carriers,
+        round_trip: Arc::clone(&channel.round_trip),
     };
     let reason = channel.run(&grant, &cluster, handle, outgoing).await;
     drop(connected);
@@ -86,6 +91,8 @@ pub(super) struct Channel {
     heard: Instant,
     sent: u64,
     pings: Pings,
+    /// What the last one took, in microseconds.
+    round_trip: Arc<AtomicU64>,
     draining: bool,
     /// Why the agent last opened no carrier: it is asked again and again, and says the same.
     carrier_failed: Option<String>,
@@ -128,6 +135,7 @@ impl Channel {
             heard: Instant::now(),
             sent: 0,
             pings: Pings::default(),
+            round_trip: Arc::default(),
             draining: false,
             carrier_failed: None,
         })
@@ -208,6 +216,8 @@ impl Channel {
                 if let Some(took) = self.pings.answered(&payload) {
                     let round_trip = &self.worker.shared.metrics.tunnel.control_round_trip;
                     round_trip.observe(took.as_secs_f64());
+                    let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+                    self.round_trip.store(micros, Ordering::Relaxed);
                 }
                 Ok(())
             }
@@ -300,6 +310,10 @@ impl Channel {
                     message = report.message,
                     "the agent complains"
                 );
+            }
+            Message::WantCarrier(want) => {
+                let wants = || Mail::AgentWants(self.key.clone(), want);
+                self.worker.shared.broadcast(wants).await;
             }
             Message::Welcome(_) | Message::OpenCarrier(_) | Message::Drain(_) => {}
         }

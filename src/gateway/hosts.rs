@@ -46,6 +46,13 @@ impl Hosts {
         &self.api
     }
 
+    /// The service and the cluster's id of `{service}.tunnel-{id}.{domain}`, in lower case.
+    pub(super) fn forward<'a>(&self, host: &'a str) -> Option<(&'a str, &'a str)> {
+        let (service, host) = host.strip_suffix(self.suffix.as_str())?.split_once('.')?;
+        let cluster = host.strip_prefix("tunnel-")?;
+        (!cluster.is_empty() && !cluster.contains('.')).then_some((service, cluster))
+    }
+
     /// Resolves a lowercase host.
     ///
     /// # Errors

@@ -16,15 +16,14 @@ use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::protocol::Message as WsMessage;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
+use super::carrier::Begun;
 use super::control::{Channel, Reason};
 use super::directory::Grant;
 use super::store::ClusterRecord;
 use super::tickets::{AgentKey, Purpose};
-use super::upgrade::CarrierIo;
 use super::worker::Worker;
 use crate::http::exchange;
-use crate::metrics::SessionMeters;
-use crate::mux::{Role, Session};
+use crate::mux::Session;
 use crate::wire::control::{Message, OpenCarrier};
 use crate::wire::error::{ApiError, ErrorCode};
 use crate::wire::frame::Frame;
@@ -113,16 +112,14 @@ impl Probe {
         let welcome = channel.welcome(&self.cluster, true);
         channel.send(welcome).await?;
         let worker = Rc::clone(&channel.worker);
-        if let Some(ticket) =
-            worker
-                .shared
-                .tickets
-                .issue(&channel.key, worker.index, Purpose::Probe)
-        {
-            let kinds = vec!["tls".to_owned()];
-            channel
-                .send(Message::OpenCarrier(OpenCarrier { ticket, kinds }))
-                .await?;
+        let tickets = &worker.shared.tickets;
+        for kind in tickets.kinds() {
+            let issued = tickets.issue(&channel.key, worker.index, Purpose::Probe, None);
+            if let Some(open) = issued {
+                let kinds = vec![kind.to_string()];
+                let open = OpenCarrier { kinds, ..open };
+                channel.send(Message::OpenCarrier(open)).await?;
+            }
         }
         loop {
             let Channel { intake, socket, .. } = channel;
@@ -140,8 +137,13 @@ impl Probe {
 }
 
 /// A probe's carrier: one exchange, which proves both directions, and the end.
-pub(super) async fn carry(key: &AgentKey, io: CarrierIo, meters: SessionMeters) {
-    let (session, driver) = Session::new(io, Role::Server, meters, drop);
+pub(super) async fn carry(key: &AgentKey, begun: Begun) {
+    let Begun {
+        kind,
+        session,
+        driver,
+        ..
+    } = begun;
     let exchange = async {
         let answered = ask(&session).await;
         session.close();
@@ -155,6 +157,7 @@ pub(super) async fn carry(key: &AgentKey, io: CarrierIo, meters: SessionMeters) 
     tracing::info!(
         cluster = key.cluster,
         generation = key.generation,
+        %kind,
         outcome,
         "a doctor has probed a carrier"
     );

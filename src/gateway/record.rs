@@ -6,6 +6,7 @@ use http::{Method, StatusCode};
 
 use crate::http::exchange::ExchangeError;
 use crate::metrics::{Label, Outcome, Request};
+use crate::relay::RelayError;
 use crate::wire::error::{ApiError, ErrorCode};
 
 /// What is known of a request; logged when dropped.
@@ -49,6 +50,15 @@ impl Record {
     pub(super) fn answered(&mut self, status: StatusCode) {
         self.status = Some(status);
         self.counted.answered(&self.service);
+    }
+
+    /// Notes how an upgraded connection ended.
+    pub(super) fn relayed(&mut self, relayed: Result<(), RelayError>) {
+        match relayed {
+            Ok(()) => self.outcome(Outcome::Complete),
+            Err(RelayError::Exchange(error)) => self.failed(&error),
+            Err(error) => self.reason = Some(error.to_string()),
+        }
     }
 
     /// Notes an error that came after the response's head.

@@ -20,10 +20,12 @@ use super::directory::Directory;
 use super::face::{self, Face};
 use super::hosts::Hosts;
 use super::metrics::{self, MeteredStore, Metrics};
+use super::ports;
+use super::quic;
 use super::shared::{MAILBOX, Mail, Shared};
 use super::store::{RedbStore, StoreError};
 use super::tls::{Certificate, Source, TlsError};
-use super::worker;
+use super::worker::{self, Listeners};
 use crate::admin::{AdminAddresses, AdminError, AdminServer, Beat, Failing, Watchdog};
 use crate::config::{Live, Problems, Settings};
 
@@ -75,6 +77,7 @@ pub struct Gateway {
     address: SocketAddr,
     shared: Arc<Shared>,
     workers: Vec<oneshot::Receiver<()>>,
+    quic: Option<quic::Listener>,
     background: Vec<AbortOnDropHandle<()>>,
     admin: Option<AdminServer>,
     addresses: AdminAddresses,
@@ -107,7 +110,11 @@ impl Gateway {
             .unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
         let (mailboxes, boxes): (Vec<_>, Vec<_>) =
             (0..threads).map(|_| mpsc::channel(MAILBOX)).unzip();
-        let (listeners, address) = listen(config.listen, threads)?;
+        let Bound {
+            listeners,
+            address,
+            http_address,
+        } = bind(&config, threads)?;
         let shared = Arc::new(Shared::new(
             config,
             hosts,
@@ -118,10 +125,11 @@ impl Gateway {
         ));
         let watchdog = Watchdog::default();
         let (admin, store) = serve_face(live.clone(), &shared, &certificate, watchdog.clone())?;
+        let quic = quic::Listener::start(&shared, &certificate, address, &watchdog);
         let mut workers = Vec::new();
-        for (index, (listener, mailbox)) in listeners.into_iter().zip(boxes).enumerate() {
+        for (index, (listeners, mailbox)) in listeners.into_iter().zip(boxes).enumerate() {
             let beat = watchdog.watch(format!("worker-{index}"));
-            workers.push(spawn(index, Arc::clone(&shared), listener, mailbox, beat)?);
+            workers.push(spawn(index, Arc::clone(&shared), listeners, mailbox, beat)?);
         }
         let background = vec![
             spawn_beside(source.watch(certificate)),
@@ -130,11 +138,13 @@ impl Gateway {
             spawn_beside(watchdog.watch("main").beside(pending())),
             spawn_beside(socket.serve(api::router(directory), shared.drain.clone())),
         ];
-        tracing::info!(addr = %address, workers = threads, domain = shared.config.domain, "gateway listening");
+        let http_addr = http_address.map(tracing::field::display);
+        tracing::info!(addr = %address, http_addr, workers = threads, domain = shared.config.domain, "gateway listening");
         Ok(Self {
             address,
             shared,
             workers,
+            quic,
             background,
             addresses: admin.addresses(),
             admin: Some(admin),
@@ -181,6 +191,8 @@ impl Gateway {
             self.shared.kill.cancel();
             workers.await;
         }
+        // Until here it received for the carriers that were draining.
+        drop(self.quic.take());
         self.background.clear();
         // The last to go: probes are answered while requests end.
         if let Some(admin) = self.admin.take() {
@@ -235,6 +247,33 @@ fn make_state_dir(config: &GatewayConfig) -> Result<(), GatewayError> {
         })
 }
 
+/// Every address that the workers accept at.
+struct Bound {
+    listeners: Vec<Listeners>,
+    address: SocketAddr,
+    http_address: Option<SocketAddr>,
+}
+
+fn bind(config: &GatewayConfig, threads: usize) -> Result<Bound, GatewayError> {
+    let (tls, address) = listen(config.listen, threads)?;
+    let (mut plain, http_address) = match config.http_listen {
+        Some(wanted) => listen(wanted, threads).map(|(all, at)| (all, Some(at)))?,
+        None => (Vec::new(), None),
+    };
+    let ports = ports::bind(&config.ports, threads)
+        .map_err(|(address, source)| GatewayError::Listen { address, source })?;
+    let listeners = tls.into_iter().zip(ports).map(|(tls, ports)| Listeners {
+        tls,
+        plain: plain.pop(),
+        ports,
+    });
+    Ok(Bound {
+        listeners: listeners.collect(),
+        address,
+        http_address,
+    })
+}
+
 /// Binds one listener for each worker, all at one address.
 fn listen(
     wanted: SocketAddr,
@@ -257,7 +296,7 @@ fn listen(
 fn spawn(
     index: usize,
     shared: Arc<Shared>,
-    listener: std::net::TcpListener,
+    listeners: Listeners,
     mailbox: mpsc::Receiver<Mail>,
     beat: Beat,
 ) -> Result<oneshot::Receiver<()>, GatewayError> {
@@ -267,7 +306,7 @@ fn spawn(
         let runtime = Builder::new_current_thread()
             .enable_all()
             .build_local(LocalOptions::default())?;
-        runtime.block_on(beat.beside(worker::run(index, shared, listener, mailbox)))
+        runtime.block_on(beat.beside(worker::run(index, shared, listeners, mailbox)))
     };
     thread::Builder::new()
         .name(format!("worker-{index}"))

@@ -25,6 +25,8 @@ use crate::wire::limits::MAX_TARGET_BYTES;
 pub(super) struct Client {
     pub(super) peer: SocketAddr,
     pub(super) sni: Option<String>,
+    /// Whether it came over our own TLS, and not from a load balancer that ended it.
+    pub(super) tls: bool,
     /// The second opinion on each HTTP/1 head; HTTP/2 needs none.
     pub(super) heads: Option<Heads>,
 }
@@ -42,6 +44,7 @@ pub(super) async fn handle(
     request: Request<Incoming>,
 ) -> Result<Response<ResponseBody>, Infallible> {
     let id = request_id(&request);
+    let connect = request.method() == Method::CONNECT;
     let last = framing::is_last(request.method(), request.headers());
     let metrics = &worker.shared.metrics;
     let mut response = route(&worker, &client, request, &id)
@@ -62,7 +65,11 @@ pub(super) async fn handle(
         response.headers_mut().insert(REQUEST_ID, value);
     }
     // What follows a refused upgrade on this connection may be the other protocol's bytes.
+    if connect {
+        proxy::as_proxy(&mut response);
+    }
     let status = response.status();
+    let switched = status == StatusCode::SWITCHING_PROTOCOLS || connect && status == StatusCode::OK;
     let http1 = client.heads.is_some();
     let version = if http1 {
         HttpVersion::H1
@@ -70,8 +77,7 @@ pub(super) async fn handle(
         HttpVersion::H2
     };
     metrics.http_requests.get((version, status.into())).inc();
-    let ends =
-        last && status != StatusCode::SWITCHING_PROTOCOLS || status == StatusCode::BAD_REQUEST;
+    let ends = last && !switched || status == StatusCode::BAD_REQUEST;
     if http1 && ends {
         response
             .headers_mut()
@@ -114,6 +120,9 @@ async fn route(
 ) -> Result<Response<ResponseBody>, Refusal> {
     if let Some(violation) = client.heads.as_ref().and_then(Heads::next) {
         return Err(ApiError::from(violation).into());
+    }
+    if request.method() == Method::CONNECT {
+        return proxy::connect(worker, client, request, id).await;
     }
     let authority = authority::of_request(request.uri(), request.headers())?;
     authority::check_sni(&authority, client.sni.as_deref())?;
@@ -207,6 +216,12 @@ fn api(
     };
     if request.method() != Method::GET {
         return Err(ApiError::new(ErrorCode::MethodNotAllowed, "use GET"));
+    }
+    if !client.tls {
+        return Err(ApiError::new(
+            ErrorCode::MisdirectedRequest,
+            "agents connect by TLS to the gateway's own listener (`listen`), and not through `http_listen`",
+        ));
     }
     agent_path(worker, client, request).map(|response| response.map(|()| ResponseBody::empty()))
 }

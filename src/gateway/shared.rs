@@ -13,9 +13,12 @@ use super::directory::Directory;
 use super::hosts::Hosts;
 use super::metrics::Metrics;
 use super::probe::Probes;
+use super::quic;
 use super::tickets::{AgentKey, Tickets};
-use super::upgrade::CarrierIo;
+use super::upgrade::Arrival;
 use crate::admin::Failing;
+use crate::mux::Budget;
+use crate::wire::control::WantCarrier;
 
 /// Mail that may wait for a worker; senders wait beyond it.
 pub(super) const MAILBOX: usize = 1024;
@@ -29,8 +32,12 @@ pub(super) enum Mail {
     AgentDraining(AgentKey),
     /// Its control channel has ended.
     AgentGone(AgentKey),
+    /// It would like to open a carrier.
+    AgentWants(AgentKey, WantCarrier),
     /// A carrier for the worker that gets this.
-    Carrier(AgentKey, Box<CarrierIo>),
+    Carrier(Box<Arrival>),
+    /// A QUIC connection that has begun, for the worker that gets this.
+    Quic(Box<quic::Arrival>),
 }
 
 /// Shared by all workers and the main thread.
@@ -43,6 +50,8 @@ pub(super) struct Shared {
     pub(super) tls: Arc<rustls::ServerConfig>,
     pub(super) tickets: Arc<Tickets>,
     pub(super) probes: Probes,
+    /// What agents may send that no client has read.
+    pub(super) budget: Arc<Budget>,
     pub(super) mailboxes: Vec<mpsc::Sender<Mail>>,
     /// Cancelled when the gateway is to take no new work.
     pub(super) drain: CancellationToken,
@@ -62,8 +71,10 @@ impl Shared {
         tls: Arc<rustls::ServerConfig>,
         mailboxes: Vec<mpsc::Sender<Mail>>,
     ) -> Self {
+        let budget = Arc::new(Budget::of_mib(config.receive_memory_mib));
         Self {
             config,
+            budget,
             hosts,
             directory,
             metrics,
@@ -81,6 +92,11 @@ impl Shared {
 
     pub(super) fn next_generation(&self) -> u64 {
         self.generations.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Notes that QUIC carriers can be opened.
+    pub(super) fn has_quic(&self) {
+        self.tickets.has_quic();
     }
 
     /// Takes no new work from now on; whoever asks learns it before anybody is turned away.

@@ -2,11 +2,15 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
 
+use crate::wire::carrier::CarrierKind;
+use crate::wire::control::OpenCarrier;
 use crate::wire::limits::{MAX_TICKETS_PER_AGENT, TICKET_LIFETIME};
+use crate::wire::quic::{TICKET_ID, ticket_id};
 
 /// Names one connection of one agent; a later connection has a greater generation.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -33,12 +37,20 @@ pub(super) struct Ticket {
     /// The worker that the carrier is for.
     pub(super) worker: usize,
     pub(super) purpose: Purpose,
+    /// Names the carrier on the control channel.
+    pub(super) number: u64,
+    /// The carrier whose place it takes.
+    pub(super) replaces: Option<u64>,
     expires: Instant,
 }
 
-/// All tickets that are outstanding.
+/// All tickets that are outstanding, by what is known of them before they are shown.
 #[derive(Default)]
-pub(super) struct Tickets(Mutex<HashMap<String, Ticket>>);
+pub(super) struct Tickets {
+    outstanding: Mutex<HashMap<[u8; TICKET_ID], Ticket>>,
+    issued: AtomicU64,
+    quic: AtomicBool,
+}
 
 impl fmt::Debug for Tickets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -47,17 +59,32 @@ impl fmt::Debug for Tickets {
 }
 
 impl Tickets {
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Ticket>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, HashMap<[u8; TICKET_ID], Ticket>> {
+        self.outstanding
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Issues a ticket, or `None` while the agent has as many as it may.
+    /// Notes that carriers over QUIC can be opened.
+    pub(super) fn has_quic(&self) {
+        self.quic.store(true, Ordering::Relaxed);
+    }
+
+    /// The kinds of carrier that this gateway takes.
+    pub(super) fn kinds(&self) -> impl Iterator<Item = CarrierKind> + use<> {
+        let quic = self.quic.load(Ordering::Relaxed);
+        let all = CarrierKind::ALL.into_iter();
+        all.filter(move |kind| quic || *kind != CarrierKind::Quic)
+    }
+
+    /// Issues a ticket and what to tell the agent, or `None` while the agent has as many as it may.
     pub(super) fn issue(
         &self,
         agent: &AgentKey,
         worker: usize,
         purpose: Purpose,
-    ) -> Option<String> {
+        replaces: Option<u64>,
+    ) -> Option<OpenCarrier> {
         let now = Instant::now();
         let mut tickets = self.lock();
         tickets.retain(|_, ticket| ticket.expires > now);
@@ -69,24 +96,39 @@ impl Tickets {
             return None;
         }
         let secret = super::random_id(32)?;
+        let number = self.issued.fetch_add(1, Ordering::Relaxed);
         let expires = now + TICKET_LIFETIME;
         tickets.insert(
-            secret.clone(),
+            ticket_id(&secret),
             Ticket {
                 agent: agent.clone(),
                 worker,
                 purpose,
+                number,
+                replaces,
                 expires,
             },
         );
-        Some(secret)
+        Some(OpenCarrier {
+            ticket: secret,
+            kinds: self.kinds().map(|kind| kind.to_string()).collect(),
+            carrier: Some(number),
+            replaces,
+        })
     }
 
     /// Takes a ticket; it is good only once.
     pub(super) fn redeem(&self, secret: &str) -> Option<Ticket> {
         self.lock()
-            .remove(secret)
+            .remove(&ticket_id(secret))
             .filter(|ticket| ticket.expires > Instant::now())
+    }
+
+    /// The worker whose ticket makes this id, while it is outstanding; it is not taken.
+    pub(super) fn worker_of(&self, id: &[u8]) -> Option<usize> {
+        let tickets = self.lock();
+        let ticket = tickets.get(<&[u8; TICKET_ID]>::try_from(id).ok()?)?;
+        (ticket.expires > Instant::now()).then_some(ticket.worker)
     }
 
     /// Forgets the tickets of an agent that has gone.
@@ -106,12 +148,16 @@ mod tests {
             cluster: "cls-a".into(),
             generation: 1,
         };
-        let first = tickets.issue(&agent, 3, Purpose::Serve).unwrap();
-        assert_eq!(tickets.redeem(&first).unwrap().worker, 3);
-        assert!(tickets.redeem(&first).is_none());
-        let late = tickets.issue(&agent, 0, Purpose::Serve).unwrap();
+        let first = tickets.issue(&agent, 3, Purpose::Serve, None).unwrap();
+        assert_eq!(tickets.worker_of(&ticket_id(&first.ticket)), Some(3));
+        assert_eq!(tickets.worker_of(b"short"), None);
+        assert_eq!(tickets.redeem(&first.ticket).unwrap().worker, 3);
+        assert!(tickets.redeem(&first.ticket).is_none());
+        assert_eq!(tickets.worker_of(&ticket_id(&first.ticket)), None);
+        let late = tickets.issue(&agent, 0, Purpose::Serve, None).unwrap();
         tokio::time::advance(TICKET_LIFETIME).await;
-        assert!(tickets.redeem(&late).is_none());
+        assert_eq!(tickets.worker_of(&ticket_id(&late.ticket)), None);
+        assert!(tickets.redeem(&late.ticket).is_none());
     }
 
     #[tokio::test]
@@ -122,10 +168,10 @@ mod tests {
             generation: 1,
         };
         for _ in 0..MAX_TICKETS_PER_AGENT {
-            tickets.issue(&agent, 0, Purpose::Serve).unwrap();
+            tickets.issue(&agent, 0, Purpose::Serve, None).unwrap();
         }
-        assert!(tickets.issue(&agent, 0, Purpose::Serve).is_none());
+        assert!(tickets.issue(&agent, 0, Purpose::Serve, None).is_none());
         tickets.forget(&agent);
-        assert!(tickets.issue(&agent, 0, Purpose::Serve).is_some());
+        assert!(tickets.issue(&agent, 0, Purpose::Serve, None).is_some());
     }
 }

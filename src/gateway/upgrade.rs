@@ -1,68 +1,97 @@
-//! `GET /v1/agent/carrier`: an agent's HTTP connection becomes a carrier.
+//! `GET /v1/agent/carrier`: an agent's HTTP connection becomes a carrier, over TLS directly or over a
+//! WebSocket.
 //!
 //! The connection may have been accepted by any worker; it moves, TLS state and all, to the one
 //! that its ticket was issued for.
 
-use std::io::{self, IoSlice};
-use std::pin::Pin;
+use std::io;
 use std::rc::Rc;
-use std::task::{Context, Poll};
 
-use bytes::{Buf, Bytes};
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Request, Response, header};
 use hyper::body::Incoming;
-use hyper::upgrade::{OnUpgrade, Upgraded};
-use hyper_util::rt::TokioIo;
+use hyper::upgrade::OnUpgrade;
 use secrecy::ExposeSecret;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::server::TlsStream;
 
-use super::carrier::Carrier;
+use super::carrier::{self, Begun};
 use super::metrics::AuthFailure;
-use super::probe;
 use super::service::Client;
-use super::shared::Mail;
-use super::tickets::{AgentKey, Purpose, Ticket};
+use super::shared::{Mail, Shared};
+use super::tickets::{Purpose, Ticket};
 use super::worker::Worker;
+use super::{probe, switch};
 use crate::http::framing::Guard;
 use crate::http::headers;
-use crate::metrics::{CarrierEnd, CarrierKind};
-use crate::mux::{Role, Session};
-use crate::relay::Socket;
+use crate::metrics::SessionMeters;
+use crate::mux::{Role, Session, Settings};
+use crate::relay::{Early, Gauged, Socket, WebSocket};
+use crate::wire::carrier::{CarrierKind, MUX_PROTOCOL, WINDOW_HEADER, window};
 use crate::wire::error::{ApiError, ErrorCode};
+use crate::wire::limits::FIRST_WINDOW;
 
-/// The protocol that the connection switches to.
-const PROTOCOL: &str = "pipeops-mux";
+/// A carrier's connection that has switched protocols.
+type Switched = Early<TlsStream<Socket>>;
 
-/// A carrier's connection without HTTP: what it already read, and the rest.
+/// A carrier's connection, before there is a session on it.
 #[derive(Debug)]
-pub(super) struct CarrierIo {
-    early: Bytes,
-    tls: TlsStream<Socket>,
+pub(super) struct Link {
+    kind: CarrierKind,
+    io: Box<Switched>,
+    /// What the agent takes on a new stream, if it has said so.
+    window: Option<u32>,
 }
 
-impl CarrierIo {
-    fn new(upgraded: Upgraded) -> Option<Self> {
-        let parts = upgraded
-            .downcast::<TokioIo<Guard<TlsStream<Socket>>>>()
-            .ok()?;
-        Some(Self {
-            early: parts.read_buf,
-            tls: parts.io.into_inner().into_inner(),
-        })
+/// A carrier that has come, on its way to its worker.
+#[derive(Debug)]
+pub(super) struct Arrival {
+    ticket: Ticket,
+    link: Link,
+}
+
+impl Link {
+    fn socket(&mut self) -> &mut Socket {
+        self.io.get_mut().get_mut().0
     }
 
+    /// Lets go of this worker's runtime.
     fn detach(&mut self) -> io::Result<()> {
-        self.tls.get_mut().0.detach()
+        self.socket().detach()
     }
 
+    /// Joins this worker's runtime.
     fn attach(&mut self) -> io::Result<()> {
-        let socket = self.tls.get_mut().0;
+        let socket = self.socket();
         socket.attach()?;
         if let Err(error) = socket.tune_carrier() {
             tracing::debug!(%error, "can not set a carrier's options");
         }
         Ok(())
+    }
+
+    /// Begins the session. The agent opens no streams; one that does is reset by being dropped.
+    pub(super) fn begin(self, shared: &Shared) -> Begun {
+        let meters = shared.metrics.tunnel.session(self.kind);
+        let settings = Settings::agreed(self.window, &shared.budget);
+        if self.kind == CarrierKind::WebSocket {
+            begin(self.kind, WebSocket::server(self.io), settings, meters)
+        } else {
+            begin(self.kind, self.io, settings, meters)
+        }
+    }
+}
+
+fn begin<T>(kind: CarrierKind, io: T, settings: Settings, meters: SessionMeters) -> Begun
+where
+    T: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let (io, pressure) = Gauged::new(io);
+    let (session, driver) = Session::new(io, Role::Server, settings, meters, drop);
+    Begun {
+        kind,
+        session,
+        driver: Box::pin(async move { driver.await.map_err(|error| error.to_string()) }),
+        pressure,
     }
 }
 
@@ -72,11 +101,12 @@ pub(super) fn accept(
     _: &Client,
     mut request: Request<Incoming>,
 ) -> Result<Response<()>, ApiError> {
-    let bad = |message: &str| ApiError::new(ErrorCode::InvalidRequest, message);
-    if headers::upgrade_protocol(request.headers()).as_deref() != Some(PROTOCOL) {
-        return Err(bad(
-            "a carrier is opened with `Connection: Upgrade` and `Upgrade: pipeops-mux`",
-        ));
+    // Before the ticket is used up: what a proxy has made unfit can be tried in another way.
+    let (kind, mut response) = answer(request.headers())?;
+    let window = window(request.headers());
+    if window.is_some() {
+        let ours = HeaderValue::from(FIRST_WINDOW);
+        response.headers_mut().insert(WINDOW_HEADER, ours);
     }
     let ticket = headers::bearer(request.headers())?
         .and_then(|ticket| worker.shared.tickets.redeem(ticket.expose_secret()))
@@ -88,134 +118,71 @@ pub(super) fn accept(
             )
         })?;
     let upgrade = hyper::upgrade::on(&mut request);
-    tokio::task::spawn_local(hand_over(Rc::clone(worker), ticket, upgrade));
-    let mut response = Response::new(());
-    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    response
-        .headers_mut()
-        .insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-    response
-        .headers_mut()
-        .insert(header::UPGRADE, HeaderValue::from_static(PROTOCOL));
+    let link = move |io| Link { kind, io, window };
+    tokio::task::spawn_local(hand_over(Rc::clone(worker), ticket, link, upgrade));
     Ok(response)
 }
 
-async fn hand_over(worker: Rc<Worker>, ticket: Ticket, upgrade: OnUpgrade) {
+/// The kind of carrier that a request asks for, and the answer that switches to it.
+fn answer(request: &HeaderMap) -> Result<(CarrierKind, Response<()>), ApiError> {
+    let protocol = headers::upgrade_protocol(request);
+    if protocol.as_deref() == Some(MUX_PROTOCOL) {
+        return Ok((CarrierKind::Tls, switch::to(MUX_PROTOCOL)));
+    }
+    let subprotocols = request.get_all(header::SEC_WEBSOCKET_PROTOCOL).into_iter();
+    let mut subprotocols =
+        subprotocols.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    if !subprotocols.any(|name| name.trim_ascii() == MUX_PROTOCOL.as_bytes()) {
+        return Err(ApiError::new(
+            ErrorCode::InvalidRequest,
+            "a carrier is opened with `Connection: Upgrade` and `Upgrade: pipeops-mux`, or as a WebSocket with the \
+             subprotocol `pipeops-mux`",
+        ));
+    }
+    let mut response = switch::to_websocket(&switch::websocket_key(request)?);
+    let protocol = HeaderValue::from_static(MUX_PROTOCOL);
+    response
+        .headers_mut()
+        .insert(header::SEC_WEBSOCKET_PROTOCOL, protocol);
+    Ok((CarrierKind::WebSocket, response))
+}
+
+async fn hand_over(
+    worker: Rc<Worker>,
+    ticket: Ticket,
+    link: impl FnOnce(Box<Switched>) -> Link,
+    upgrade: OnUpgrade,
+) {
     let io = match upgrade.await {
-        Ok(upgraded) => CarrierIo::new(upgraded),
+        Ok(upgraded) => Early::<Guard<TlsStream<Socket>>>::new(upgraded),
         Err(error) => {
             tracing::debug!(%error, "a carrier's connection did not switch");
             return;
         }
     };
-    let Some(mut io) = io else { return };
+    let Some(io) = io else { return };
+    let mut link = link(Box::new(io.map(Guard::into_inner)));
     if ticket.purpose == Purpose::Probe {
-        let meters = worker.shared.metrics.tunnel.session(CarrierKind::Tls);
-        return probe::carry(&ticket.agent, io, meters).await;
+        return probe::carry(&ticket.agent, link.begin(&worker.shared)).await;
     }
     let Some(mailbox) = worker.shared.mailboxes.get(ticket.worker) else {
         return;
     };
-    if let Err(error) = io.detach() {
+    if let Err(error) = link.detach() {
         tracing::warn!(%error, "a carrier's connection can not move to its worker");
         return;
     }
-    drop(
-        mailbox
-            .send(Mail::Carrier(ticket.agent, Box::new(io)))
-            .await,
-    );
+    let arrival = Box::new(Arrival { ticket, link });
+    drop(mailbox.send(Mail::Carrier(arrival)).await);
 }
 
 /// Runs a carrier on this worker until it ends.
-pub(super) async fn run(worker: Rc<Worker>, key: AgentKey, mut io: Box<CarrierIo>) {
-    if let Err(error) = io.attach() {
-        tracing::warn!(%error, cluster = key.cluster, "a carrier's connection is lost");
+pub(super) async fn run(worker: Rc<Worker>, arrival: Box<Arrival>) {
+    let Arrival { ticket, mut link } = *arrival;
+    if let Err(error) = link.attach() {
+        let cluster = &ticket.agent.cluster;
+        tracing::warn!(%error, cluster, "a carrier's connection is lost");
         return;
     }
-    // The agent opens no streams; one that does is reset by being dropped here.
-    let tunnel = &worker.shared.metrics.tunnel;
-    let meters = tunnel.session(CarrierKind::Tls);
-    let (session, driver) = Session::new(*io, Role::Server, meters, drop);
-    let carrier = Rc::new(Carrier::new(session));
-    let Some(token_ended) = worker.agents.adopt(&key, &carrier) else {
-        return;
-    };
-    let mut up = tunnel.carrier_up(CarrierKind::Tls);
-    tracing::info!(
-        cluster = key.cluster,
-        generation = key.generation,
-        worker = worker.index,
-        "carrier up"
-    );
-    // Dropping the driver cuts every stream at once, whatever is still on its way.
-    let ended = tokio::select! {
-        ended = driver => ended,
-        () = token_ended.cancelled() => {
-            up.end = CarrierEnd::Revoked;
-            Ok(())
-        }
-    };
-    if ended.is_err() {
-        up.end = CarrierEnd::Failed;
-    }
-    drop(up);
-    worker.agents.lost(&key, &carrier);
-    let stats = carrier.session.stats();
-    tracing::info!(
-        cluster = key.cluster,
-        generation = key.generation,
-        worker = worker.index,
-        bytes_sent = stats.sent,
-        bytes_received = stats.received,
-        streams = stats.streams,
-        error = ended.err().map(tracing::field::display),
-        "carrier down"
-    );
-}
-
-impl AsyncRead for CarrierIo {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if self.early.is_empty() {
-            return Pin::new(&mut self.tls).poll_read(cx, buf);
-        }
-        let now = self.early.len().min(buf.remaining());
-        buf.put_slice(&self.early[..now]);
-        self.early.advance(now);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for CarrierIo {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.tls).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.tls).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tls).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tls).poll_shutdown(cx)
-    }
+    carrier::run(&worker, &ticket, link.begin(&worker.shared)).await;
 }

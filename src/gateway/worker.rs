@@ -1,4 +1,4 @@
-//! A worker: one thread, one runtime, one listener, and everything that was accepted there.
+//! A worker: one thread, one runtime, its listeners, and everything that was accepted there.
 
 use std::io;
 use std::net::SocketAddr;
@@ -7,21 +7,28 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket as RawSocket, Type};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::spawn_local;
-use tokio::time::{interval, sleep};
+use tokio::time::{interval, sleep, timeout};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::agents::Agents;
+use super::carrier::SWEEP;
+use super::connection::{self, Front};
 use super::metrics::Held;
+use super::ports::{self, Port};
 use super::shared::{Mail, Shared};
-use super::{connection, upgrade};
+use super::upgrade;
 use crate::wire::limits::MAX_CONNECTIONS_PER_WORKER;
 
 /// Connections that the system keeps for a listener that is behind.
 const BACKLOG: i32 = 4096;
+
+/// How long a worker that ends waits for its carriers to be closed.
+const GOODBYE: Duration = Duration::from_secs(1);
 
 /// What everything on one worker's thread shares.
 pub(super) struct Worker {
@@ -30,6 +37,17 @@ pub(super) struct Worker {
     pub(super) agents: Agents,
     /// Client connections; a drain waits for them.
     pub(super) connections: TaskTracker,
+    carriers: TaskTracker,
+    /// Cancelled when the worker is about to end: carriers say goodbye.
+    pub(super) over: CancellationToken,
+}
+
+/// What one worker accepts connections from.
+pub(super) struct Listeners {
+    pub(super) tls: std::net::TcpListener,
+    /// For a load balancer in front, where there is one.
+    pub(super) plain: Option<std::net::TcpListener>,
+    pub(super) ports: Vec<Port>,
 }
 
 /// Finds out whether somebody else listens at an address. With `SO_REUSEPORT` a second program of
@@ -67,47 +85,77 @@ fn socket(address: SocketAddr) -> io::Result<RawSocket> {
 pub(super) async fn run(
     index: usize,
     shared: Arc<Shared>,
-    listener: std::net::TcpListener,
+    listeners: Listeners,
     mailbox: mpsc::Receiver<Mail>,
 ) -> io::Result<()> {
-    let listener = TcpListener::from_std(listener)?;
+    let tls = TcpListener::from_std(listeners.tls)?;
+    let plain = listeners.plain.map(TcpListener::from_std).transpose()?;
     let metrics = &shared.metrics;
     metrics
         .runtimes()
         .add(format!("worker-{index}"), Handle::current());
-    metrics
-        .connections_limit
-        .add(MAX_CONNECTIONS_PER_WORKER as i64);
     let agents = Agents::new(index, Arc::clone(&shared.tickets));
-    let connections = TaskTracker::new();
     let worker = Rc::new(Worker {
         index,
         shared,
         agents,
-        connections,
+        connections: TaskTracker::new(),
+        carriers: TaskTracker::new(),
+        over: CancellationToken::new(),
     });
     let mail = spawn_local(read_mail(Rc::clone(&worker), mailbox));
     let sweep = spawn_local(sweep(Rc::clone(&worker)));
-    accept(&worker, listener).await;
+    for port in listeners.ports {
+        spawn_local(ports::serve(Rc::clone(&worker), port));
+    }
+    let permits = permits(&worker, MAX_CONNECTIONS_PER_WORKER);
+    let serve = |front| {
+        let worker = Rc::clone(&worker);
+        move |stream, peer| connection::serve(Rc::clone(&worker), front, stream, peer)
+    };
+    let plain = async {
+        if let Some(plain) = plain {
+            accept(&worker, plain, &permits, serve(Front::Plain)).await;
+        }
+    };
+    tokio::join!(accept(&worker, tls, &permits, serve(Front::Tls)), plain);
     worker.connections.close();
     tokio::select! {
         () = worker.connections.wait() => {}
         () = worker.shared.kill.cancelled() => {}
     }
+    worker.over.cancel();
+    worker.carriers.close();
+    // A peer that does not answer is not waited for any longer.
+    drop(timeout(GOODBYE, worker.carriers.wait()).await);
     mail.abort();
     sweep.abort();
     Ok(())
 }
 
-async fn accept(worker: &Rc<Worker>, listener: TcpListener) {
-    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS_PER_WORKER));
+/// Permits for so many connections at once.
+pub(super) fn permits(worker: &Worker, limit: usize) -> Arc<Semaphore> {
+    let metrics = &worker.shared.metrics;
+    metrics.connections_limit.add(limit as i64);
+    Arc::new(Semaphore::new(limit))
+}
+
+/// Accepts connections until the gateway drains, and serves as many at once as there are permits.
+pub(super) async fn accept<F>(
+    worker: &Rc<Worker>,
+    listener: TcpListener,
+    permits: &Arc<Semaphore>,
+    serve: impl Fn(TcpStream, SocketAddr) -> F,
+) where
+    F: Future<Output = ()> + 'static,
+{
     let drain = worker.shared.drain.clone();
     loop {
         // The permit comes first: without one, connections wait in the system's queue.
         let permit = tokio::select! {
             biased;
             () = drain.cancelled() => return,
-            permit = Arc::clone(&permits).acquire_owned() => permit,
+            permit = Arc::clone(permits).acquire_owned() => permit,
         };
         let accepted = tokio::select! {
             biased;
@@ -117,7 +165,7 @@ async fn accept(worker: &Rc<Worker>, listener: TcpListener) {
         match accepted {
             Ok((stream, peer)) => {
                 let counted = Held::one(&worker.shared.metrics.connections);
-                let serve = connection::serve(Rc::clone(worker), stream, peer);
+                let serve = serve(stream, peer);
                 worker.connections.spawn_local(async move {
                     serve.await;
                     drop((permit, counted));
@@ -138,15 +186,21 @@ async fn read_mail(worker: Rc<Worker>, mut mailbox: mpsc::Receiver<Mail>) {
             Mail::AgentUp(handle) => worker.agents.up(handle),
             Mail::AgentDraining(key) => worker.agents.draining(&key),
             Mail::AgentGone(key) => worker.agents.gone(&key),
-            Mail::Carrier(key, io) => {
-                spawn_local(upgrade::run(Rc::clone(&worker), key, io));
+            Mail::AgentWants(key, want) => worker.agents.want(&key, want),
+            Mail::Carrier(arrival) => {
+                let run = upgrade::run(Rc::clone(&worker), arrival);
+                worker.carriers.spawn_local(run);
+            }
+            Mail::Quic(arrival) => {
+                let run = arrival.run(Rc::clone(&worker));
+                worker.carriers.spawn_local(run);
             }
         }
     }
 }
 
 async fn sweep(worker: Rc<Worker>) {
-    let mut ticks = interval(Duration::from_secs(5));
+    let mut ticks = interval(SWEEP);
     loop {
         ticks.tick().await;
         worker.agents.sweep();

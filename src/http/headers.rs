@@ -8,10 +8,12 @@
 mod bearer;
 mod cookie;
 mod names;
+mod proxy;
 mod request;
 mod response;
 
 pub use bearer::bearer;
+pub use proxy::take_proxy_authorization;
 pub use request::{forwarded, sanitize_request, strip_for_target, upgrade_protocol};
 pub use response::{ResponseContext, sanitize_response, sanitize_trailers};
 

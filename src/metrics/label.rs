@@ -2,6 +2,7 @@
 
 use prometheus::core::{MetricVec, MetricVecBuilder};
 
+use crate::wire::carrier::CarrierKind;
 use crate::wire::control::Message;
 use crate::wire::error::ErrorCode;
 
@@ -187,6 +188,26 @@ impl Label for ErrorCode {
     }
 }
 
+impl Label for CarrierKind {
+    const NAME: &'static str = "kind";
+
+    fn all() -> Vec<Self> {
+        Self::ALL.to_vec()
+    }
+
+    fn count() -> usize {
+        Self::ALL.len()
+    }
+
+    fn index(self) -> usize {
+        self as usize
+    }
+
+    fn text(self) -> &'static str {
+        self.as_str()
+    }
+}
+
 label! {
     /// Which way bytes or messages went, as this program sees it.
     pub Direction as "direction" {
@@ -194,14 +215,6 @@ label! {
         Sent = "sent",
         /// Out of the tunnel, from the other program.
         Received = "received",
-    }
-}
-
-label! {
-    /// What a carrier runs over.
-    pub CarrierKind as "kind" {
-        /// TLS over TCP.
-        Tls = "tls",
     }
 }
 
@@ -234,6 +247,20 @@ label! {
 }
 
 label! {
+    /// Why a datagram was lost.
+    pub Dropped as "reason" {
+        /// The side that it goes to is behind, and enough wait for it.
+        Behind = "behind",
+        /// It is larger than UDP allows.
+        TooLarge = "too_large",
+        /// The listener has as many senders as it tells apart.
+        TooManySenders = "too_many_senders",
+        /// The system does not take it: it does not fit the way, or there is none.
+        Undeliverable = "undeliverable",
+    }
+}
+
+label! {
     /// The type of a control message.
     pub MessageType as "type" {
         /// `welcome`
@@ -242,6 +269,8 @@ label! {
         OpenCarrier = "open_carrier",
         /// `carrier_failed`
         CarrierFailed = "carrier_failed",
+        /// `want_carrier`
+        WantCarrier = "want_carrier",
         /// `heartbeat`
         Heartbeat = "heartbeat",
         /// `drain`
@@ -263,6 +292,7 @@ impl From<&Message> for MessageType {
             Message::Welcome(_) => Self::Welcome,
             Message::OpenCarrier(_) => Self::OpenCarrier,
             Message::CarrierFailed(_) => Self::CarrierFailed,
+            Message::WantCarrier(_) => Self::WantCarrier,
             Message::Heartbeat(_) => Self::Heartbeat,
             Message::Drain(_) => Self::Drain,
             Message::Error(_) => Self::Error,

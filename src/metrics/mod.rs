@@ -15,12 +15,13 @@ mod service;
 mod session;
 mod tunnel;
 
+pub use crate::wire::carrier::CarrierKind;
 pub use encode::encode;
 pub use format::Format;
 #[cfg(any(feature = "agent", feature = "gateway"))]
 pub(crate) use label::label;
 pub use label::{
-    CarrierEnd, CarrierKind, Direction, Label, Labels, MessageType, Outcome, Queue, Table,
+    CarrierEnd, Direction, Dropped, Label, Labels, MessageType, Outcome, Queue, Table,
 };
 pub use registry::{Entry, Kind, LabelEntry, Open, Registry};
 pub use request::{Meter, Request};

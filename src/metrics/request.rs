@@ -7,7 +7,7 @@ use std::sync::Arc;
 use prometheus::IntCounter;
 use tokio::time::Instant;
 
-use super::label::{Direction, Outcome};
+use super::label::{Direction, Dropped, Outcome};
 use super::service::Service;
 use super::tunnel::Tunnel;
 use crate::wire::error::ErrorCode;
@@ -110,6 +110,11 @@ impl Request {
         } else {
             Outcome::Refused
         };
+    }
+
+    /// Counts a datagram that was lost on this side.
+    pub fn dropped(&self, why: Dropped) {
+        self.tunnel.datagrams_dropped.get(why).inc();
     }
 
     fn attach(&self, service: Arc<Service>) {

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use prometheus::{IntCounter, IntGauge};
 
-use super::label::{CarrierEnd, CarrierKind};
+use super::label::CarrierEnd;
 use super::tunnel::Tunnel;
+use crate::wire::carrier::CarrierKind;
 use crate::wire::limits::MAX_STREAMS;
 
 /// The counters of one session, got when it begins.

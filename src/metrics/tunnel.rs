@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use prometheus::{Histogram, IntCounter, IntGauge};
 
-use super::label::{CarrierEnd, CarrierKind, Direction, MessageType, Queue, Table};
+use super::label::{CarrierEnd, Direction, Dropped, MessageType, Queue, Table};
 use super::registry::Registry;
 use super::service::Services;
 use super::session::{CarrierUp, SessionMeters};
 use crate::build_info;
 use crate::metrics::registry::{Kind, Open};
+use crate::wire::carrier::CarrierKind;
 use crate::wire::error::ErrorCode;
 use crate::wire::limits::MAX_STREAMS;
 
@@ -27,6 +28,8 @@ pub struct Tunnel {
     pub requests_active: IntGauge,
     /// Errors of the tunnel's own, by code.
     pub errors: Table<IntCounter, ErrorCode>,
+    /// Datagrams of UDP forwards that were lost in this program, by why.
+    pub datagrams_dropped: Table<IntCounter, Dropped>,
     control_messages: Table<IntCounter, (MessageType, Direction)>,
     /// A ping on a control channel to its pong.
     pub control_round_trip: Histogram,
@@ -61,6 +64,10 @@ impl Tunnel {
             errors: registry.counters(
                 "errors_total",
                 "Requests answered or broken off with an error of the tunnel's own, by its code.",
+            )?,
+            datagrams_dropped: registry.counters(
+                "datagrams_dropped_total",
+                "Datagrams of UDP forwards that were lost in this program.",
             )?,
             control_messages: registry
                 .counters("control_messages_total", "Messages of control channels.")?,

@@ -1,20 +1,24 @@
 //! The two-way pump behind an upgraded connection.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::io;
+use std::pin::{Pin, pin};
+use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Buf, Bytes};
 use futures_util::future::{Either, select};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
+use super::read::Reader;
 use crate::http::exchange::{ExchangeError, Receiver, Sender};
 use crate::metrics::Meter;
 use crate::wire::frame::{Frame, FrameError};
 use crate::wire::limits::HALF_CLOSED_IDLE;
 
-/// One read; a session's frame holds twice as much.
-const READ: usize = 16 * 1024;
+/// How often a write that waits looks whether there is still somebody to write for.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Why a relay ended before both sides said that they were done.
 #[derive(Debug, thiserror::Error)]
@@ -43,12 +47,13 @@ pub async fn relay<T>(
     received: &Meter,
 ) -> Result<(), RelayError>
 where
-    T: AsyncRead + AsyncWrite,
+    T: AsyncRead + AsyncWrite + Unpin,
 {
-    let (reader, writer) = tokio::io::split(io);
+    // Both directions are one task's: no lock is needed.
+    let io = RefCell::new(io);
     let moved = Cell::new(0u64);
-    let up = std::pin::pin!(to_tunnel(reader, sender, sent, &moved));
-    let down = std::pin::pin!(from_tunnel(receiver, writer, received, &moved));
+    let up = pin!(to_tunnel(&io, sender, sent, &moved));
+    let down = pin!(from_tunnel(receiver, &io, received, &moved));
     match select(up, down).await {
         Either::Left((ended, down)) => {
             ended?;
@@ -62,29 +67,28 @@ where
 }
 
 async fn to_tunnel(
-    mut reader: impl AsyncRead + Unpin,
+    io: &RefCell<impl AsyncRead + Unpin>,
     sender: &mut Sender,
     sent: &Meter,
     moved: &Cell<u64>,
 ) -> Result<(), RelayError> {
-    let mut buffer = BytesMut::new();
+    let mut reader = Reader::default();
     loop {
-        buffer.reserve(READ);
-        let read = reader.read_buf(&mut buffer).await?;
+        let bytes = poll_fn(|cx| reader.poll_read(Pin::new(&mut *io.borrow_mut()), cx)).await?;
         moved.set(moved.get() + 1);
-        if read == 0 {
+        if bytes.is_empty() {
             sender.send(&Frame::End).await?;
             return Ok(());
         }
-        sent.add(read);
-        sender.queue_data(buffer.split().freeze());
+        sent.add(bytes.len());
+        sender.queue_data(bytes);
         sender.flush().await?;
     }
 }
 
 async fn from_tunnel(
     receiver: &mut Receiver,
-    mut writer: impl AsyncWrite + Unpin,
+    io: &RefCell<impl AsyncWrite + Unpin>,
     received: &Meter,
     moved: &Cell<u64>,
 ) -> Result<(), RelayError> {
@@ -93,10 +97,10 @@ async fn from_tunnel(
             Some(Frame::Data(bytes)) => {
                 received.add(bytes.len());
                 moved.set(moved.get() + 1);
-                writer.write_all(&bytes).await?;
+                unless_cut(write_all(io, bytes), receiver).await?;
             }
             Some(Frame::End) => {
-                writer.shutdown().await?;
+                poll_fn(|cx| Pin::new(&mut *io.borrow_mut()).poll_shutdown(cx)).await?;
                 return Ok(());
             }
             Some(other) => {
@@ -105,6 +109,33 @@ async fn from_tunnel(
             None => return Err(ExchangeError::Cut.into()),
         }
     }
+}
+
+/// Waits for a write. Nobody reads the tunnel meanwhile, and so nobody would see its end.
+async fn unless_cut(
+    write: impl Future<Output = io::Result<()>>,
+    receiver: &Receiver,
+) -> Result<(), RelayError> {
+    let mut write = pin!(write);
+    loop {
+        match timeout(LOOK, write.as_mut()).await {
+            Ok(written) => return Ok(written?),
+            Err(_) if receiver.is_closed() => return Err(ExchangeError::Cut.into()),
+            Err(_) => {}
+        }
+    }
+}
+
+/// Writes all of it, and has TLS hold back none of it: nothing may follow for long.
+async fn write_all(io: &RefCell<impl AsyncWrite + Unpin>, mut bytes: Bytes) -> io::Result<()> {
+    while bytes.has_remaining() {
+        let written = poll_fn(|cx| Pin::new(&mut *io.borrow_mut()).poll_write(cx, &bytes)).await?;
+        if written == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        bytes.advance(written);
+    }
+    poll_fn(|cx| Pin::new(&mut *io.borrow_mut()).poll_flush(cx)).await
 }
 
 async fn unless_idle(

@@ -12,32 +12,51 @@ use tokio::net::TcpStream;
 
 use crate::wire::limits::TCP_USER_TIMEOUT;
 
-/// Sets a socket: no delay, and a silent peer is noticed within about [`TCP_USER_TIMEOUT`]
-/// whether bytes are on their way (RFC 5482) or not (keep-alive probes).
+/// Sets a socket between the two programs: as [`tune_end`], and a silent peer is noticed within
+/// about [`TCP_USER_TIMEOUT`] also while bytes are on their way (RFC 5482). Only for a peer that
+/// always reads: Linux ends a connection too whose peer takes no byte for that long.
 ///
 /// # Errors
 /// What the system says; the socket is usable all the same.
 pub fn tune(stream: &TcpStream) -> io::Result<()> {
+    tune_end(stream)?;
+    SockRef::from(stream).set_tcp_user_timeout(Some(TCP_USER_TIMEOUT))
+}
+
+/// Sets a socket of a user or of a raw forward's target, who may stop to read for as long as they like: no delay,
+/// and keep-alive probes by which a peer that is gone is noticed while nothing moves.
+///
+/// # Errors
+/// What the system says; the socket is usable all the same.
+pub fn tune_end(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let socket = SockRef::from(stream);
     let probes = TcpKeepalive::new()
         .with_time(Duration::from_secs(5))
         .with_interval(Duration::from_secs(2))
         .with_retries(3);
-    socket.set_tcp_keepalive(&probes)?;
-    socket.set_tcp_user_timeout(Some(TCP_USER_TIMEOUT))
+    socket.set_tcp_keepalive(&probes)
+}
+
+/// Has the peer see a reset, and no proper end, once the connection is dropped: what it got is not
+/// all. Does nothing where the system refuses.
+pub fn abort(stream: &TcpStream) {
+    drop(SockRef::from(stream).set_linger(Some(Duration::ZERO)));
 }
 
 /// Unsent bytes of a carrier that the system takes before it says that it is full. What waits there
 /// is ahead of every stream, so it is no more than one batch of the session's.
 const CARRIER_UNSENT: u32 = 64 * 1024;
 
-/// Sets a socket that carries a session: little waits in the system (tcp(7), `TCP_NOTSENT_LOWAT`).
+/// Sets a socket that carries a session: [`TCP_USER_TIMEOUT`] as with [`tune`], and little waits in
+/// the system (tcp(7), `TCP_NOTSENT_LOWAT`).
 ///
 /// # Errors
 /// What the system says; the socket is usable all the same.
 pub fn tune_carrier(socket: &impl AsFd) -> io::Result<()> {
-    SockRef::from(socket).set_tcp_notsent_lowat(CARRIER_UNSENT)
+    let socket = SockRef::from(socket);
+    socket.set_tcp_user_timeout(Some(TCP_USER_TIMEOUT))?;
+    socket.set_tcp_notsent_lowat(CARRIER_UNSENT)
 }
 
 /// A TCP connection that can move to another runtime: [`Socket::detach`] on the old one,

@@ -53,6 +53,8 @@ pub enum Message {
     OpenCarrier(OpenCarrier),
     /// Agent to gateway: a carrier that was asked for did not come about.
     CarrierFailed(CarrierFailed),
+    /// Agent to gateway: ask for one more, please.
+    WantCarrier(WantCarrier),
     /// Agent to gateway: alive, and how the cluster is.
     Heartbeat(Heartbeat),
     /// Both ways: expect nothing new here, take new work elsewhere; what runs may end.
@@ -85,14 +87,24 @@ pub struct Welcome {
 pub struct OpenCarrier {
     /// Good for one carrier, for [`TICKET_LIFETIME`](super::limits::TICKET_LIFETIME).
     pub ticket: String,
-    /// Kinds of carrier to try, best first (`tls`).
+    /// Kinds of carrier that the gateway takes ([`CarrierKind`](super::carrier::CarrierKind)); the
+    /// agent chooses.
     pub kinds: Vec<String>,
+    /// Names the carrier in [`WantCarrier`]; a gateway that does not know that message gives none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub carrier: Option<u64>,
+    /// The carrier whose place this one takes, as the agent wanted: once it is up, nothing new
+    /// begins on the old one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<u64>,
 }
 
 impl std::fmt::Debug for OpenCarrier {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("OpenCarrier")
             .field("kinds", &self.kinds)
+            .field("carrier", &self.carrier)
+            .field("replaces", &self.replaces)
             .finish_non_exhaustive()
     }
 }
@@ -102,6 +114,15 @@ impl std::fmt::Debug for OpenCarrier {
 pub struct CarrierFailed {
     /// For the gateway's log.
     pub reason: String,
+}
+
+/// An agent's wish for a carrier that it has something to say about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WantCarrier {
+    /// A carrier that is up, by the number of its [`OpenCarrier`].
+    pub carrier: u64,
+    /// Whether the new one takes its place (by a better way), or comes beside it (it is full).
+    pub instead: bool,
 }
 
 /// The agent's sign of life.
@@ -219,6 +240,7 @@ fn is_known(kind: &str) -> bool {
         "welcome",
         "open_carrier",
         "carrier_failed",
+        "want_carrier",
         "heartbeat",
         "drain",
         "error",
@@ -253,6 +275,12 @@ mod tests {
             Message::OpenCarrier(OpenCarrier {
                 ticket: "t".into(),
                 kinds: vec!["tls".into()],
+                carrier: Some(7),
+                replaces: None,
+            }),
+            Message::WantCarrier(WantCarrier {
+                carrier: 7,
+                instead: true,
             }),
         ] {
             let envelope = Envelope::new("1".into(), Timestamp::UNIX_EPOCH, message);
@@ -307,6 +335,8 @@ mod tests {
         let message = OpenCarrier {
             ticket: "s3cret".into(),
             kinds: vec![],
+            carrier: None,
+            replaces: None,
         };
         assert!(!format!("{message:?}").contains("s3cret"));
     }

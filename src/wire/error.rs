@@ -38,6 +38,8 @@ pub enum ErrorCode {
     UriTooLong,
     /// The connection's TLS name is not the one that the request asks for. 421, RFC 9110 15.5.20.
     MisdirectedRequest,
+    /// The service speaks no HTTP: it is reached by an upgrade. 426, RFC 9110 15.5.22.
+    UpgradeRequired,
     /// A rate limit was met. 429.
     TooManyRequests,
     /// The head is larger than the limit. 431, RFC 6585 section 5.
@@ -89,7 +91,7 @@ const fn row(
 ///
 /// A wire number is never given to another code, since agents outlive gateways.
 #[rustfmt::skip]
-const ROWS: [Row; 22] = [
+const ROWS: [Row; 23] = [
     row(ErrorCode::InvalidRequest, 2, 400, "INVALID_REQUEST", "BadRequest"),
     row(ErrorCode::Unauthorized, 3, 401, "UNAUTHORIZED", "Unauthorized"),
     row(ErrorCode::Forbidden, 4, 403, "FORBIDDEN", "Forbidden"),
@@ -102,6 +104,7 @@ const ROWS: [Row; 22] = [
     row(ErrorCode::PayloadTooLarge, 22, 413, "PAYLOAD_TOO_LARGE", "RequestEntityTooLarge"),
     row(ErrorCode::UriTooLong, 20, 414, "URI_TOO_LONG", "BadRequest"),
     row(ErrorCode::MisdirectedRequest, 10, 421, "MISDIRECTED_REQUEST", "BadRequest"),
+    row(ErrorCode::UpgradeRequired, 23, 426, "UPGRADE_REQUIRED", "BadRequest"),
     row(ErrorCode::TooManyRequests, 11, 429, "TOO_MANY_REQUESTS", "TooManyRequests"),
     row(ErrorCode::HeadersTooLarge, 12, 431, "HEADERS_TOO_LARGE", "BadRequest"),
     row(ErrorCode::Internal, 1, 500, "INTERNAL_ERROR", "InternalError"),
@@ -137,7 +140,7 @@ impl ErrorCode {
     /// The `reason` of a Kubernetes `meta/v1` `Status` (`StatusReason` in
     /// `k8s.io/apimachinery/pkg/apis/meta/v1/types.go`), which clients branch on.
     ///
-    /// 414, 421 and 431 have none there; `BadRequest` is what `client-go` treats as the caller's fault.
+    /// 414, 421, 426 and 431 have none there; `BadRequest` is what `client-go` treats as the caller's fault.
     /// `TargetFailed` is not `ServiceUnavailable`, since the target may have acted already.
     pub fn kubernetes_reason(self) -> &'static str {
         self.row().reason
@@ -284,7 +287,7 @@ mod tests {
 
     #[test]
     fn unknown_bytes_read_as_internal() {
-        for byte in [0, 23, 255] {
+        for byte in [0, 24, 255] {
             assert_eq!(ErrorCode::from_u8(byte), ErrorCode::Internal);
         }
         assert_eq!("internal_error".parse::<ErrorCode>(), Err(UnknownErrorCode));

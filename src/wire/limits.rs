@@ -40,6 +40,15 @@ pub const MAX_PEER_STREAMS: usize = 1_536;
 /// that grow to the bandwidth-delay product.
 pub const MAX_SESSION_WINDOW: usize = 512 * 1024 * 1024;
 
+/// Bytes that a new stream may bring unread where both ends are ours: a quarter of yamux's default.
+/// Windows grow within round trips; what they begin with is held for every stream, however idle.
+pub const FIRST_WINDOW: u32 = 64 * 1024;
+
+/// The least and the most that a peer may say its first window is.
+pub const MIN_FIRST_WINDOW: u32 = 16 * 1024;
+/// See [`MIN_FIRST_WINDOW`].
+pub const MAX_FIRST_WINDOW: u32 = 16 * 1024 * 1024;
+
 /// Idle streams that the gateway keeps open per carrier for the next requests.
 pub const MAX_IDLE_STREAMS: usize = 64;
 
@@ -100,7 +109,9 @@ pub const CONTROL_PING: Duration = Duration::from_secs(3);
 /// Default time between heartbeats that the gateway tells its agents.
 pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(15);
 
-/// TCP gives up on unacknowledged bytes after this long, on every socket of the tunnel.
+/// TCP gives up on unacknowledged bytes after this long, on sockets between the two programs and to
+/// HTTP targets. Linux counts a closed window too: on those of users and raw forwards it would cut
+/// whoever stops to read.
 pub const TCP_USER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Validity of the ticket by which an agent opens one carrier.
@@ -108,6 +119,25 @@ pub const TICKET_LIFETIME: Duration = Duration::from_secs(30);
 
 /// Tickets that may be outstanding for one agent.
 pub const MAX_TICKETS_PER_AGENT: usize = 64;
+
+/// Carriers that one worker of the gateway has of one agent, at most and by default. Each is a
+/// connection with a congestion window of its own; more than four gain little over that.
+pub const MAX_CARRIERS: usize = 4;
+
+/// Carriers that an agent holds or dials, whatever it is asked for: [`MAX_CARRIERS`] for each of
+/// 64 workers, twice while better ones take their place.
+pub const MAX_AGENT_CARRIERS: usize = 512;
+
+/// A kind of carrier that works is being tried this soon after others were tried in vain.
+pub const CARRIER_FALLBACK: Duration = Duration::from_secs(3);
+
+/// A carrier of a kind that is not the best one has that one tried again after this long, and up
+/// to a tenth more: with [`CARRIER_FALLBACK`] within a minute.
+pub const CARRIER_CLIMB: Duration = Duration::from_secs(45);
+
+/// Payload of a WebSocket's message: header and payload together are four TLS records, so that no
+/// small one follows.
+pub const WEBSOCKET_MESSAGE: usize = 64 * 1024 - 8;
 
 /// A request waits this long for a carrier of an agent that is connected, or just was.
 pub const CARRIER_WAIT: Duration = Duration::from_secs(5);
@@ -150,3 +180,51 @@ pub const MAX_CONNECTIONS_PER_WORKER: usize = 16_384;
 
 /// Concurrent requests of one HTTP/2 client connection.
 pub const MAX_H2_STREAMS: u32 = 256;
+
+/// Bytes that one stream of a QUIC carrier may bring unread: twice what is on its way at 200 Mbit/s
+/// over 100 ms, since after a loss a round trip's worth waits for the packet that is missing.
+pub const QUIC_STREAM_WINDOW: usize = 5 * 1024 * 1024;
+
+/// Bytes of all streams of a QUIC carrier that are sent and not acknowledged: as for the window of
+/// a stream, and room for what is written meanwhile.
+pub const QUIC_SEND_WINDOW: usize = 8 * 1024 * 1024;
+
+/// How often a QUIC carrier that is quiet says that it lives.
+pub const QUIC_KEEP_ALIVE: Duration = Duration::from_secs(5);
+
+/// Silence after which the peer of a QUIC carrier counts as gone: one keep-alive may be lost.
+pub const QUIC_IDLE: Duration = Duration::from_secs(10);
+
+/// How long a QUIC carrier that is closed waits for what streams have handed over to arrive: a
+/// few retransmissions on a slow path.
+pub const QUIC_LINGER: Duration = Duration::from_secs(3);
+
+/// QUIC handshakes under way above which a peer must show that it is at its address (RFC 9000,
+/// section 8.1.2): a forged address costs no state from there on.
+pub const QUIC_RETRY_ABOVE: usize = 64;
+
+/// QUIC handshakes under way at once; more are refused. A rush of agents after a restart fits.
+pub const MAX_QUIC_HANDSHAKES: usize = 1_024;
+/// Bytes of one datagram: the most that UDP carries (RFC 9298, section 5).
+pub const MAX_DATAGRAM: usize = 65_527;
+
+/// Bytes of datagrams that wait for a tunnel that is behind; more are dropped. Four of the largest,
+/// or a burst of 170 of the size that fits an Ethernet frame: what waits longer is of no use.
+pub const MAX_DATAGRAMS_WAITING: usize = 256 * 1024;
+
+/// Senders that one UDP listener tells apart, each with an exchange of its own; of more, datagrams
+/// are dropped.
+pub const MAX_FLOWS: usize = 1_024;
+
+/// Connections at once through one fixed port, of each worker of the gateway.
+pub const MAX_PORT_CONNECTIONS: usize = 1_024;
+
+/// Connections at once through `pipeops-gateway forward`; more wait to be accepted.
+pub const MAX_FORWARD_CONNECTIONS: usize = 256;
+
+/// How long a fixed port and `pipeops-gateway forward` wait until the target is connected: longer
+/// than [`CARRIER_WAIT`] and [`CONNECT`] together.
+pub const FORWARD_OPEN: Duration = Duration::from_secs(30);
+
+/// How long an exchange that was ended for idleness waits for the other side's END.
+pub const LINGER: Duration = Duration::from_secs(5);

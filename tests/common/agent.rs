@@ -15,6 +15,9 @@ use std::{
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_pipeops-agent");
 
+/// With `PIPEOPS_TEST_CARRIER=quic` all tests run over QUIC.
+const CARRIER: &str = "PIPEOPS_TEST_CARRIER";
+
 /// What an agent is told; [`AgentConfig::start`] runs it.
 #[derive(Debug)]
 pub struct AgentConfig {
@@ -37,7 +40,11 @@ impl AgentConfig {
             "log": {"level": "info", "format": "json"},
         });
         face::anywhere(&mut yaml);
-        Self { dir, yaml }
+        let config = Self { dir, yaml };
+        match std::env::var(CARRIER) {
+            Ok(kind) => config.carriers(&[&kind]),
+            Err(_) => config,
+        }
     }
 
     /// With the cluster of this kubeconfig, users' requests made as their role's account.
@@ -57,6 +64,11 @@ impl AgentConfig {
         self
     }
 
+    /// With these kinds of carrier, best first.
+    pub fn carriers(self, kinds: &[&str]) -> Self {
+        self.edit(|yaml| yaml["tunnel"]["carriers"] = json!({"prefer": kinds}))
+    }
+
     /// Changed in any other way.
     pub fn edit(mut self, change: impl FnOnce(&mut Value)) -> Self {
         change(&mut self.yaml);
@@ -73,7 +85,13 @@ impl AgentConfig {
 
     /// Starts it.
     pub fn spawn(self) -> Agent {
-        let process = Process::spawn("agent", &mut self.command(&[]));
+        self.spawn_with(&[])
+    }
+
+    /// Starts it with these variables.
+    pub fn spawn_with(self, variables: &[(&str, &str)]) -> Agent {
+        let mut command = self.command(&[]);
+        let process = Process::spawn("agent", command.envs(variables.iter().copied()));
         Agent { process }
     }
 
@@ -81,6 +99,10 @@ impl AgentConfig {
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(PROGRAM);
         command.arg("--config").arg(self.write()).args(args);
+        // Whatever proxy leads out of this machine, the gateway is on it.
+        for name in ["https_proxy", "all_proxy", "http_proxy", "no_proxy"] {
+            command.env_remove(name).env_remove(name.to_uppercase());
+        }
         command
     }
 
@@ -132,6 +154,14 @@ impl Diagnosis {
     /// The status of that finding.
     pub fn status(&self, component: &str) -> &str {
         self.finding(component, "")["status"].as_str().unwrap()
+    }
+
+    /// Fails unless a request was carried by each kind of carrier that there is.
+    pub fn assert_carries(&self) {
+        for kind in ["tls", "websocket"] {
+            let status = &self.finding("carrier", kind)["status"];
+            assert_eq!(status, "ok", "{kind}: {:#}", self.report);
+        }
     }
 
     /// The details of that finding.

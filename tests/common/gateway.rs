@@ -34,8 +34,12 @@ impl Gateway {
 
     /// [`Self::start`], with changes to its configuration.
     pub fn start_with(change: impl FnOnce(&mut Value)) -> Self {
+        Self::start_at(SocketAddr::from(([127, 0, 0, 1], free_port())), change)
+    }
+
+    /// [`Self::start_with`], at this address.
+    pub fn start_at(addr: SocketAddr, change: impl FnOnce(&mut Value)) -> Self {
         let dir = temp_dir("gateway");
-        let addr = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let mut config = json!({
             "listen": addr, "domain": DOMAIN, "public_url": format!("https://localhost:{}", addr.port()),
             "hosts": ["localhost", "127.0.0.1"], "state_dir": dir.join("state"), "tls": {"self_signed": true},

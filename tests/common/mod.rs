@@ -10,6 +10,7 @@ pub mod gateway;
 pub mod http;
 pub mod kubeconfig;
 pub mod kubectl;
+pub mod link;
 pub mod process;
 pub mod reaper;
 pub mod sum;

@@ -60,6 +60,16 @@ pub const VALUES: &[(&str, &str)] = &[
     ("a time without a unit", "pipeops: {timeout: 30}"),
     ("a time in words", "pipeops: {timeout: soon}"),
     ("a time below nothing", "pipeops: {timeout: -5s}"),
+    (
+        "a proxy as text",
+        "pipeops: {proxy: 'http://u:canary@proxy:3128'}",
+    ),
+    (
+        "an unknown kind of carrier",
+        "tunnel: {carriers: {prefer: [tls, pigeon]}}",
+    ),
+    ("too many carriers", "tunnel: {carriers: {count: 5}}"),
+    ("no carrier", "tunnel: {carriers: {count: 0}}"),
     ("tunnel.enabled as yes", "tunnel: {enabled: yes}"),
     ("tunnel.enabled in quotes", "tunnel: {enabled: 'true'}"),
     ("tunnel.enabled as a number", "tunnel: {enabled: 1}"),
@@ -93,7 +103,7 @@ pub const VALUES: &[(&str, &str)] = &[
     ),
     (
         "an unknown protocol",
-        "tunnel: {forwards: [{name: a, local_addr: 'g:80', protocol: tcp}]}",
+        "tunnel: {forwards: [{name: a, local_addr: 'g:80', protocol: sctp}]}",
     ),
     (
         "a protocol in capitals",
@@ -167,6 +177,15 @@ const TOGETHER: &[(&str, &str)] = &[
         "two weeks to connect",
         "pipeops: {api_url: 'https://g.example', token_file: /t, timeout: 14d}\n",
     ),
+    (
+        "a proxy that is none for HTTP",
+        "pipeops: {api_url: 'https://g.example', token_file: /t, proxy: {url: 'socks5://u:canary@proxy:1080'}}\n",
+    ),
+    (
+        "a kind of carrier twice",
+        "+tunnel: {carriers: {prefer: [tls, websocket, tls]}}",
+    ),
+    ("no kind of carrier", "+tunnel: {carriers: {prefer: []}}"),
     (
         "both forms of the admin token",
         "+admin: {token: canary, token_file: /t}",

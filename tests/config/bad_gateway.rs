@@ -12,6 +12,7 @@ pub const VALUES: &[(&str, &str)] = &[
     ("a port alone", "listen: 8443"),
     ("an address without a port", "listen: 0.0.0.0"),
     ("no address", "listen:"),
+    ("a plain listener by name", "http_listen: localhost:80"),
     ("a domain with a wildcard", "domain: '*.example.com'"),
     ("a domain with a port", "domain: example.com:443"),
     ("an empty domain", "domain: ''"),
@@ -52,6 +53,10 @@ fn values_and_keys() {
 #[test]
 fn what_no_single_value_shows() {
     let cases = [
+        (
+            "one address for both listeners",
+            "listen: 127.0.0.1:8000\nhttp_listen: 127.0.0.1:8000\ntls: {self_signed: true}\n",
+        ),
         ("no certificate", "domain: example.com"),
         (
             "no certificate in an empty section",

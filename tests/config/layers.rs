@@ -17,11 +17,23 @@ fn other(key: &Key) -> (String, Value) {
         return (other.to_string(), json!(other));
     }
     if is("integer") {
-        return ("7".to_owned(), json!(7));
+        let other = schema["maximum"]
+            .as_u64()
+            .map_or(7, |most| (most - 1).min(7))
+            .max(schema["minimum"].as_u64().unwrap_or(0));
+        return (other.to_string(), json!(other));
     }
     if is("array") && schema["items"].get("properties").is_some() {
-        let forward = json!([{"name": "x", "local_addr": "h:1"}]);
-        return (forward.to_string(), forward);
+        let item = if schema["items"]["properties"].get("allow").is_some() {
+            json!([{"listen": "127.0.0.1:7", "cluster": "c", "service": "s", "allow": ["10.0.0.0/8"]}])
+        } else {
+            json!([{"name": "x", "local_addr": "h:1"}])
+        };
+        return (item.to_string(), item);
+    }
+    if let Some(values) = schema["items"]["enum"].as_array() {
+        let reversed: Value = values.iter().rev().cloned().collect();
+        return (reversed.to_string(), reversed);
     }
     if is("array") {
         return ("[a, b]".to_owned(), json!(["a", "b"]));

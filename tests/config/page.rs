@@ -165,6 +165,7 @@ fn kind(schema: &Value) -> String {
         Some("listen") => return "address to listen on".to_owned(),
         Some("address") => return "address and port".to_owned(),
         Some("https-url") => return "URL".to_owned(),
+        Some("cidr") => return "networks".to_owned(),
         Some("endpoint") => return "host:port".to_owned(),
         Some("log-filter") => return "level or filter".to_owned(),
         Some(other) => panic!("the page has no word for the format {other}"),

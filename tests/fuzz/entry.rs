@@ -8,7 +8,7 @@ use bytes::Bytes;
 use pipeops_tunnel::http::authority::Authority;
 use pipeops_tunnel::http::path::TunnelPath;
 use pipeops_tunnel::metrics::{CarrierKind, Registry, SessionMeters, Tunnel};
-use pipeops_tunnel::mux::{Role, Session, Stream};
+use pipeops_tunnel::mux::{Role, Session, Settings, Stream};
 use pipeops_tunnel::wire::frame::Decoder;
 use pipeops_tunnel::wire::limits::MAX_PEER_STREAMS;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
@@ -72,7 +72,7 @@ pub fn mux(input: &[u8]) {
     let piece = [1, 5, 12, 4_096][usize::from(first >> 1 & 3)];
     paused(async {
         let (near, far) = tokio::io::duplex(64 * 1024);
-        let (session, driver) = Session::new(near, role, meters(), |stream| {
+        let (session, driver) = Session::new(near, role, Settings::default(), meters(), |stream| {
             spawn_local(echo(stream));
         });
         let driver = spawn_local(driver);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use pipeops_tunnel::metrics::{CarrierKind, Registry, SessionMeters, Tunnel};
-use pipeops_tunnel::mux::{RecvHalf, Role, SendHalf, Session, Stream};
+use pipeops_tunnel::mux::{RecvHalf, Role, SendHalf, Session, Settings, Stream};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::{JoinHandle, LocalSet, spawn_local, yield_now};
 
@@ -59,7 +59,7 @@ pub fn session<T>(
 where
     T: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    let (session, driver) = Session::new(io, role, meters(), on_stream);
+    let (session, driver) = Session::new(io, role, Settings::default(), meters(), on_stream);
     let running = spawn_local(async move { driver.await.map_err(|error| error.to_string()) });
     (session, running)
 }

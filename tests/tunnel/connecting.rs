@@ -100,7 +100,7 @@ async fn a_carrier_needs_a_ticket_that_is_good_once() {
 }
 
 /// Connects as an agent and waits for the first ticket.
-async fn ticket(gateway: &'static Gateway, cluster: &Cluster, token: &str) -> String {
+pub async fn ticket(gateway: &Gateway, cluster: &Cluster, token: &str) -> String {
     let mut request = format!("wss://localhost:{}/v1/agent/connect", gateway.addr.port())
         .into_client_request()
         .unwrap();

@@ -140,9 +140,36 @@ impl Tunnel {
         Self::by(GatewayOf::Test(Box::new(gateway)), forwards)
     }
 
+    /// With these services, for this cluster, by a gateway of the test's own.
+    pub fn of(cluster: Cluster, gateway: Gateway, forwards: &[Value]) -> Self {
+        Self::with_cluster(
+            cluster,
+            GatewayOf::Test(Box::new(gateway)),
+            forwards,
+            |agent| agent,
+        )
+    }
+
     fn by(gateway: GatewayOf, forwards: &[Value]) -> Self {
-        let cluster = Cluster::new();
-        let agent = agent(&gateway, &cluster, forwards).start();
+        Self::having(gateway, forwards, |agent| agent)
+    }
+
+    /// With these services and an agent that is changed.
+    pub fn having(
+        gateway: GatewayOf,
+        forwards: &[Value],
+        change: impl FnOnce(AgentConfig) -> AgentConfig,
+    ) -> Self {
+        Self::with_cluster(Cluster::new(), gateway, forwards, change)
+    }
+
+    fn with_cluster(
+        cluster: Cluster,
+        gateway: GatewayOf,
+        forwards: &[Value],
+        change: impl FnOnce(AgentConfig) -> AgentConfig,
+    ) -> Self {
+        let agent = change(agent(&gateway, &cluster, forwards)).start();
         let subject = format!("{}@example.com", cluster.name);
         let token = gateway.user_token(&subject, "viewer", &cluster.name, "tunnel:demo");
         Self {

@@ -23,7 +23,7 @@ async fn the_target_is_told_where_its_users_are() {
     let origin = Origin::mirror().await;
     let tunnel = Tunnel::to(&origin);
     let lies = "X-Forwarded-Prefix: /evil\r\nX-Forwarded-Host: evil\r\nX-Forwarded-Proto: evil\r\n\
-        X-Forwarded-For: 6.6.6.6\r\nX-Forwarded-Port: 666\r\nX-Forwarded-Server: evil\r\nForwarded: for=6.6.6.6\r\n\
+        X-Forwarded-For: 6.6.6.6\r\nX-Forwarded-Port: evil\r\nX-Forwarded-Server: evil\r\nForwarded: for=6.6.6.6\r\n\
         X-Real-IP: 6.6.6.6\r\nx_forwarded_host: evil\r\n";
     for form in FORMS {
         let mut client = tunnel.connect(form).await;
@@ -38,10 +38,7 @@ async fn the_target_is_told_where_its_users_are() {
         );
         assert_eq!(head.get("x-forwarded-proto"), Some("https"));
         let raw = String::from_utf8(head.raw).unwrap();
-        assert!(
-            !raw.contains("evil") && !raw.contains("6.6.6.6") && !raw.contains("666"),
-            "{raw}"
-        );
+        assert!(!raw.contains("evil") && !raw.contains("6.6.6.6"), "{raw}");
     }
 }
 

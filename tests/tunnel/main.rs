@@ -47,6 +47,8 @@ mod http2;
 mod isolation;
 mod log;
 mod paths;
+mod plain_front;
+mod quic;
 mod reconnects;
 mod responses;
 mod revocation;

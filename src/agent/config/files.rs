@@ -23,6 +23,8 @@ impl AgentConfig {
             secret,
         );
         look(key("pipeops.ca_file"), self.pipeops.ca_file.as_deref(), ca);
+        let proxy_ca = self.pipeops.proxy.ca_file.as_deref();
+        look(key("pipeops.proxy.ca_file"), proxy_ca, ca);
         look(
             key("admin.token_file"),
             self.admin.token_file.as_deref(),

@@ -2,7 +2,8 @@
 
 use http::Uri;
 
-use super::{AgentConfig, KUBERNETES};
+use super::{AgentConfig, KUBERNETES, Protocol};
+use crate::agent::dial::{Route, place};
 use crate::config::{
     ADMIN_LISTEN, ADMIN_TOKEN, Flag, LOG_FORMAT, LOG_LEVEL, LogConfig, METRICS_LISTEN,
     MONITORING_ENABLED, Named, Path, Settings, Violation, Ways,
@@ -10,6 +11,9 @@ use crate::config::{
 
 /// The token, in either form.
 const TOKEN: Ways = &[&["pipeops.token"], &["pipeops.token_file"]];
+
+/// The proxy's URL.
+const PROXY: &str = "pipeops.proxy.url";
 
 impl Settings for AgentConfig {
     const PROGRAM: &'static str = "pipeops-agent";
@@ -98,6 +102,7 @@ impl Settings for AgentConfig {
         let mut found = Vec::new();
         self.check_platform(&mut found);
         self.admin.violations(&mut found);
+        self.check_carriers(&mut found);
         self.check_forwards(&mut found);
         for (path, period) in [
             ("pipeops.timeout", self.pipeops.timeout),
@@ -119,8 +124,14 @@ impl Settings for AgentConfig {
     fn remote(&self) -> Option<(Path, String, u16)> {
         let uri: Uri = self.pipeops.api_url.as_ref()?.parse().ok()?;
         let host = uri.host()?.trim_matches(['[', ']']).to_owned();
-        let path = Path::dotted("pipeops.api_url");
-        Some((path, host, uri.port_u16().unwrap_or(443)))
+        let port = uri.port_u16().unwrap_or(443);
+        let variable = |name: &str| std::env::var(name).ok();
+        let route = Route::find(&self.pipeops.proxy, &place(&host, port), port, variable);
+        // The proxy finds the gateway; its own name is ours to find.
+        if let Ok(Route::Proxied(proxy)) = route {
+            return Some((Path::dotted(PROXY), proxy.host, proxy.port));
+        }
+        Some((Path::dotted("pipeops.api_url"), host, port))
     }
 }
 
@@ -136,6 +147,11 @@ impl AgentConfig {
                     .help("set it here, by --api-url or by PIPEOPS_API_URL"),
             );
         }
+        if let Err(error) = Route::find(&self.pipeops.proxy, "gateway:443", 443, |_| None) {
+            let why = error.to_string();
+            let why = why.trim_start_matches("pipeops.proxy.url: ");
+            found.push(Violation::new(Path::dotted(PROXY), why));
+        }
         match (&self.pipeops.token, &self.pipeops.token_file) {
             (None, None) => found.push(
                 Violation::new(
@@ -150,6 +166,21 @@ impl AgentConfig {
                 );
             }
             _ => {}
+        }
+    }
+
+    fn check_carriers(&self, found: &mut Vec<Violation>) {
+        let prefer = &self.tunnel.carriers.prefer;
+        let path = Path::dotted("tunnel.carriers.prefer");
+        if prefer.is_empty() {
+            found.push(
+                Violation::new(path.clone(), "names no kind").help("leave it out for all kinds"),
+            );
+        }
+        for (at, kind) in prefer.iter().enumerate() {
+            if prefer.iter().take(at).any(|before| before == kind) {
+                found.push(Violation::new(path.index(at), "is there already"));
+            }
         }
     }
 
@@ -171,6 +202,15 @@ impl AgentConfig {
                     .response_timeout
                     .check_wait(path.key("response_timeout")),
             );
+            found.extend(forward.idle_timeout.check_wait(path.key("idle_timeout")));
+            let raw = matches!(forward.protocol, Protocol::Tcp | Protocol::Udp);
+            if raw && forward.authorization_file.is_some() {
+                found.push(
+                    Violation::new(path.key("authorization_file"), "is of no use here").help(
+                        "tcp and udp have no headers: clients bring the service's own credentials",
+                    ),
+                );
+            }
             if forward.insecure_skip_verify && forward.ca_file.is_some() {
                 found.push(
                     Violation::new(path.key("insecure_skip_verify"), "goes without ca_file").help(

@@ -7,7 +7,6 @@ use http::header::{AUTHORIZATION, HeaderValue};
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -15,9 +14,10 @@ use tokio_tungstenite::tungstenite::protocol::Message as WsMessage;
 use tokio_tungstenite::tungstenite::{Error as WsError, http::Response};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
-use crate::agent::dial::{DialError, Dialer};
+use crate::agent::dial::{DialError, Dialer, Transport};
 use crate::http::error::parse;
 use crate::http::websocket::control_config;
+use crate::wire::carrier::CARRIERS_HEADER;
 use crate::wire::control::{self, Decoded, Message, Welcome};
 
 /// As what we connect.
@@ -33,6 +33,8 @@ pub(in crate::agent) enum Kind {
 pub(in crate::agent) struct Caller<'a> {
     pub(in crate::agent) kind: Kind,
     pub(in crate::agent) cluster_id: Option<&'a str>,
+    /// How many carriers each of the gateway's workers may have.
+    pub(in crate::agent) carriers: usize,
     pub(in crate::agent) token: &'a SecretString,
 }
 
@@ -44,7 +46,7 @@ pub(in crate::agent) async fn handshake(
     dialer: &Dialer,
     caller: &Caller<'_>,
     answered: impl FnOnce(u16),
-) -> Result<WebSocketStream<TlsStream<TcpStream>>, DialError> {
+) -> Result<WebSocketStream<TlsStream<Transport>>, DialError> {
     let tls = dialer.connect().await?;
     let url = format!("wss://{}/v1/agent/connect", dialer.authority());
     let local = |error: &dyn std::fmt::Display| DialError::Local(error.to_string());
@@ -57,6 +59,9 @@ pub(in crate::agent) async fn handshake(
         let id = HeaderValue::from_str(id).map_err(|error| local(&error))?;
         request.headers_mut().insert("x-cluster-id", id);
     }
+    request
+        .headers_mut()
+        .insert(CARRIERS_HEADER, caller.carriers.into());
     if caller.kind == Kind::Probe {
         let doctor = HeaderValue::from_static(control::PROBE_DOCTOR);
         request.headers_mut().insert(control::PROBE_HEADER, doctor);

@@ -5,13 +5,12 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use http::{HeaderMap, StatusCode};
-use hyper_util::rt::TokioIo;
 use jiff::Timestamp;
-use tokio::net::TcpStream;
 use tokio::task::spawn_local;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::client::TlsStream;
@@ -23,18 +22,16 @@ use super::network::millis;
 use super::report::Finding;
 use crate::agent::carrier;
 use crate::agent::control::{Caller, Kind, handshake, welcome};
-use crate::agent::dial::{DialError, Dialer};
+use crate::agent::dial::{DialError, Dialer, Transport};
 use crate::http::exchange;
-use crate::metrics::{CarrierKind, Registry, Tunnel};
-use crate::mux::{Role, Session, Stream};
+use crate::metrics::{Registry, Tunnel};
+use crate::mux::{Budget, Stream};
+use crate::wire::carrier::CarrierKind;
 use crate::wire::control::{Decoded, Message, OpenCarrier, Welcome, decode};
 use crate::wire::frame::Frame;
 use crate::wire::head::ResponseHead;
 
-type Socket = WebSocketStream<TlsStream<TcpStream>>;
-
-/// The kind of carrier that there is.
-const TLS: &str = "tls";
+type Socket = WebSocketStream<TlsStream<Transport>>;
 
 /// What a visit to the gateway showed.
 pub(super) struct Visit {
@@ -51,6 +48,7 @@ pub(super) async fn visit(dialer: &Dialer, cluster_id: Option<&str>) -> Visit {
         let caller = Caller {
             kind: Kind::Probe,
             cluster_id,
+            carriers: 1,
             token: &dialer.token()?,
         };
         let mut socket = handshake(dialer, &caller, |_| {}).await?;
@@ -62,7 +60,7 @@ pub(super) async fn visit(dialer: &Dialer, cluster_id: Option<&str>) -> Visit {
         Err(error) => {
             return Visit {
                 token: refused(&place, &error),
-                carriers: vec![Finding::skipped("carrier", TLS, "needs the token")],
+                carriers: vec![Finding::skipped("carrier", "all", "needs the token")],
                 reading: None,
             };
         }
@@ -74,7 +72,7 @@ pub(super) async fn visit(dialer: &Dialer, cluster_id: Option<&str>) -> Visit {
         let why = "this gateway is older and knows no probes: a carrier would take requests from the agent that runs";
         return Visit {
             token,
-            carriers: vec![Finding::skipped("carrier", TLS, why)],
+            carriers: vec![Finding::skipped("carrier", "all", why)],
             reading: None,
         };
     }
@@ -110,6 +108,7 @@ fn refused(place: &str, error: &DialError) -> Finding {
         DialError::Refused(_) => {
             "create a token with `pipeops-gateway token create agent --cluster NAME`, and check that agent.cluster_id is that cluster's or not set"
         }
+        DialError::Proxy(_) => "see proxy above",
         DialError::Local(_) => "put the agent's token where pipeops.token_file says",
         DialError::Certificate(_) => "see tls above",
         DialError::Unreachable(_) => {
@@ -119,21 +118,23 @@ fn refused(place: &str, error: &DialError) -> Finding {
     Finding::failed("token", place, error.to_string(), action)
 }
 
-/// Waits for a ticket and for the answer to a ping; both come in any order.
-async fn listen(socket: &mut Socket) -> (Option<OpenCarrier>, Option<Duration>) {
-    let (mut open, mut round_trip) = (None, None);
+/// Waits for a ticket and for the answer to a ping, in any order. A gateway with several kinds of
+/// carrier sends a ticket for each, before it reads the ping.
+async fn listen(socket: &mut Socket) -> (Vec<OpenCarrier>, Option<Duration>) {
+    let (mut open, mut round_trip) = (Vec::new(), None);
     let asked = Instant::now();
     if socket.send(WsMessage::Ping("doctor".into())).await.is_err() {
         return (open, round_trip);
     }
-    while open.is_none() || round_trip.is_none() {
+    while open.is_empty() || round_trip.is_none() {
         match socket.next().await {
             Some(Ok(WsMessage::Pong(_))) => round_trip = Some(asked.elapsed()),
             Some(Ok(WsMessage::Text(text))) => {
                 if let Ok(Decoded::Known(envelope)) = decode(&text)
                     && let Message::OpenCarrier(ticket) = envelope.message
+                    && open.len() < CarrierKind::ALL.len()
                 {
-                    open = Some(ticket);
+                    open.push(ticket);
                 }
             }
             Some(Ok(_)) => {}
@@ -143,67 +144,68 @@ async fn listen(socket: &mut Socket) -> (Option<OpenCarrier>, Option<Duration>) 
     (open, round_trip)
 }
 
-async fn carriers(dialer: &Dialer, open: Option<OpenCarrier>) -> Vec<Finding> {
-    let Some(open) = open else {
+async fn carriers(dialer: &Dialer, open: Vec<OpenCarrier>) -> Vec<Finding> {
+    if open.is_empty() {
         let action = "see the gateway's log";
         let details = "the gateway asked for no carrier in time";
-        return vec![Finding::failed("carrier", TLS, details, action)];
-    };
-    let mut found = Vec::new();
-    for kind in &open.kinds {
-        found.push(if kind == TLS {
-            carrier(dialer, &open.ticket).await
-        } else {
-            Finding::skipped("carrier", kind, "this agent has no such carrier")
-        });
+        return vec![Finding::failed("carrier", "all", details, action)];
     }
-    found
+    let kinds = open.iter().flat_map(|open| {
+        let kinds = open.kinds.iter();
+        kinds.map(|kind| (kind.as_str(), open.ticket.as_str()))
+    });
+    let mut tried = Vec::new();
+    for (name, ticket) in kinds {
+        let outcome = match CarrierKind::named(name).filter(|kind| carrier::has(dialer, *kind)) {
+            Some(kind) => Some(try_one(dialer, kind, ticket).await),
+            None => None,
+        };
+        tried.push((name, outcome));
+    }
+    let some_work = tried
+        .iter()
+        .any(|(_, outcome)| matches!(outcome, Some(Ok(_))));
+    let found = tried.into_iter().map(|(name, outcome)| match outcome {
+        None => Finding::skipped("carrier", name, "this agent can not use it here"),
+        Some(Ok(took)) => {
+            let details = format!("carried a request there and back, {took} with its handshakes");
+            Finding::ok("carrier", name, details)
+        }
+        Some(Err(why)) if some_work => {
+            let action = "nothing has to be done: another kind works, and the agent uses that; what is between here and \
+                the gateway does not let this kind pass";
+            Finding::warning("carrier", name, why, action)
+        }
+        Some(Err(why)) => {
+            let action = "check that nothing between here and the gateway ends connections that switch protocols \
+                (`Upgrade: pipeops-mux`, `Upgrade: websocket`), such as a load balancer for HTTP";
+            Finding::failed("carrier", name, why, action)
+        }
+    });
+    found.collect()
 }
 
-/// Opens a carrier, and answers the one request that the gateway sends on it.
-async fn carrier(dialer: &Dialer, ticket: &str) -> Finding {
+/// Opens a carrier, and answers the one request that the gateway sends on it. The time that it took.
+async fn try_one(dialer: &Dialer, kind: CarrierKind, ticket: &str) -> Result<String, String> {
     let start = Instant::now();
-    let carried = async {
-        let upgraded = carrier::dial(dialer, ticket, |_| {})
-            .await
-            .map_err(|error| error.to_string())?;
-        // Counts for nobody: the carrier is no agent's.
-        let meters = Tunnel::new(&mut Registry::new("unread"), "none")
-            .map_err(|error| error.to_string())?
-            .session(CarrierKind::Tls);
-        let answered = Rc::new(Cell::new(false));
-        let noted = Rc::clone(&answered);
-        let (_session, driver) = Session::new(
-            TokioIo::new(upgraded),
-            Role::Client,
-            meters,
-            move |stream| {
-                spawn_local(answer(stream, Rc::clone(&noted)));
-            },
-        );
-        // The gateway closes the carrier once it has its answer.
-        let ended = timeout(dialer.timeout(), driver).await;
-        match ended {
-            Ok(Ok(())) if answered.get() => Ok(()),
-            Ok(Ok(())) => Err("the gateway closed the carrier without a request".to_owned()),
-            Ok(Err(error)) => Err(format!("the carrier broke: {error}")),
-            Err(_) => Err("the gateway sends nothing on the carrier".to_owned()),
-        }
-    };
-    match carried.await {
-        Ok(()) => Finding::ok(
-            "carrier",
-            TLS,
-            format!(
-                "carried a request there and back, {} with its handshakes",
-                millis(start.elapsed())
-            ),
-        ),
-        Err(why) => {
-            let action = "check that nothing between here and the gateway ends connections that switch protocols \
-                (`Upgrade: pipeops-mux`), such as a load balancer for HTTP; TCP must pass as it is";
-            Finding::failed("carrier", TLS, why, action)
-        }
+    let link = carrier::dial(dialer, kind, ticket, |_| {});
+    let link = link.await.map_err(|error| error.to_string())?;
+    // Counts for nobody: the carrier is no agent's.
+    let meters = Tunnel::new(&mut Registry::new("unread"), "none")
+        .map_err(|error| error.to_string())?
+        .session(kind);
+    let answered = Rc::new(Cell::new(false));
+    let noted = Rc::clone(&answered);
+    let budget = Arc::new(Budget::of_mib(1));
+    let begun = link.begin(&budget, meters, move |stream| {
+        spawn_local(answer(stream, Rc::clone(&noted)));
+    });
+    // The gateway closes the carrier once it has its answer.
+    match timeout(dialer.timeout(), begun.driver).await {
+        Ok(Ok(())) if answered.get() => Ok(millis(start.elapsed())),
+        Ok(Ok(())) => Err("the gateway closed the carrier without a request".to_owned()),
+        Ok(Err(error)) => Err(format!("the carrier broke: {error}")),
+        Err(_) => Err("the gateway sends nothing on the carrier".to_owned()),
     }
 }
 

@@ -28,7 +28,7 @@ use tokio::time::timeout;
 
 pub use args::{DoctorArgs, Format};
 
-use super::config::{AgentConfig, ForwardConfig};
+use super::config::{AgentConfig, ForwardConfig, Protocol};
 use super::dial::Dialer;
 use super::target::reach;
 use crate::config::{Inputs, Period};
@@ -133,10 +133,18 @@ async fn check_gateway(config: &AgentConfig, limit: Duration) -> Vec<Finding> {
         None => (Finding::skipped("tcp", &place, "needs dns"), None),
     };
     found.push(tcp);
-    found.push(proxy::check(&dialer, address.is_some()));
-    let (tls, trusted, by_date) = match address {
+    let (proxy, open) = proxy::check(&dialer, address).await;
+    found.push(proxy);
+    let (tls, trusted, by_date) = match address.filter(|_| open) {
         Some(address) => network::tls(&dialer, address).await,
-        None => (Finding::skipped("tls", &place, "needs tcp"), false, None),
+        None => {
+            let needs = if address.is_some() {
+                "needs proxy"
+            } else {
+                "needs tcp"
+            };
+            (Finding::skipped("tls", &place, needs), false, None)
+        }
     };
     found.push(tls);
     let (visited, by_welcome) = if trusted {
@@ -161,6 +169,13 @@ async fn check_gateway(config: &AgentConfig, limit: Duration) -> Vec<Finding> {
 async fn check_forward(forward: &ForwardConfig, limit: Duration) -> Finding {
     let target = format!("{} {}", forward.name, forward.local_addr);
     let why = match timeout(limit, reach(forward)).await {
+        Ok(Ok(())) if forward.protocol == Protocol::Udp => {
+            return Finding::ok(
+                "forward",
+                &target,
+                "is found; whether it answers, UDP does not tell",
+            );
+        }
         Ok(Ok(())) => return Finding::ok("forward", &target, "takes connections"),
         Ok(Err(why)) => why,
         Err(_) => format!("no connection within {}", Period(limit)),

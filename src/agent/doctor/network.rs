@@ -1,4 +1,4 @@
-//! The way to the gateway: its name, TCP, TLS.
+//! The way to the gateway: its name or its proxy's, TCP, TLS.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use tokio_rustls::client::TlsStream;
 use super::certificate::Certificate;
 use super::clock::Reading;
 use super::report::Finding;
-use crate::agent::dial::{DialError, Dialer};
+use crate::agent::dial::{DialError, Dialer, Transport, place};
 use crate::agent::target::accept_any;
 use crate::config::Period;
 
@@ -31,19 +31,18 @@ const MAX_ADDRESSES: usize = 8;
 /// A certificate that ends sooner is worth a warning: longer than a holiday.
 const SOON: i64 = 14;
 
-/// The gateway's name.
+/// The name that is connected to: the gateway's, or the proxy's.
 pub(super) async fn dns(dialer: &Dialer) -> (Finding, Option<Vec<SocketAddr>>) {
-    let (host, limit) = (dialer.host.as_str(), dialer.timeout());
+    let ((host, port), limit) = (dialer.hop(), dialer.timeout());
     if let Ok(ip) = host.parse() {
         let found = Finding::ok("dns", host, "is an address, no name");
-        return (found, Some(vec![SocketAddr::new(ip, dialer.port)]));
+        return (found, Some(vec![SocketAddr::new(ip, port)]));
     }
     let failed = |why: String| {
-        let action =
-            "check pipeops.api_url, and the name servers of this machine or pod (/etc/resolv.conf)";
+        let action = "check pipeops.api_url or the proxy's URL, and the name servers of this machine or pod (/etc/resolv.conf)";
         (Finding::failed("dns", host, why, action), None)
     };
-    let mut addresses: Vec<_> = match timeout(limit, lookup_host((host, dialer.port))).await {
+    let mut addresses: Vec<_> = match timeout(limit, lookup_host((host, port))).await {
         Ok(Ok(addresses)) => addresses.take(MAX_ADDRESSES).collect(),
         Ok(Err(error)) => return failed(error.to_string()),
         Err(_) => return failed(format!("no answer within {}", Period(limit))),
@@ -80,10 +79,11 @@ pub(super) async fn tcp(
             Err(why) => failures.push(why),
         }
     }
-    let place = dialer.place();
+    let (host, port) = dialer.hop();
+    let place = place(host, port);
     let why = failures.join("; ");
     let Some(&(took, address)) = reached.iter().min() else {
-        let action = "check that the gateway runs and the port in pipeops.api_url, and that firewalls and \
+        let action = "check that it runs, and the port in pipeops.api_url or in the proxy's URL, and that firewalls and \
             NetworkPolicies let this machine or pod out to it";
         return (Finding::failed("tcp", &place, why, action), None);
     };
@@ -117,7 +117,7 @@ pub(super) async fn tls(dialer: &Dialer, address: SocketAddr) -> (Finding, bool,
     }
 }
 
-type Stream = TlsStream<TcpStream>;
+type Stream = TlsStream<Transport>;
 
 async fn handshake(
     dialer: &Dialer,
@@ -129,7 +129,8 @@ async fn handshake(
         .await
         .map_err(|_| unreachable("no answer".to_owned()))?
         .map_err(|error| unreachable(error.to_string()))?;
-    dialer.handshake(stream, tls).await
+    let transport = dialer.lead(stream).await?;
+    dialer.handshake(transport, tls).await
 }
 
 /// Connects to whoever answers, only to see their certificate. No secret is sent.

@@ -1,119 +1,60 @@
-//! Whether a proxy is asked for, which the agent does not use.
+//! The proxy on the way to the gateway, if there is one.
 
 use std::env;
+use std::net::SocketAddr;
 
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout};
+
+use super::network::millis;
 use super::report::Finding;
-use crate::agent::dial::Dialer;
-
-/// The variables that name a proxy for HTTPS, in the order in which curl looks.
-const VARIABLES: [&str; 4] = ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
+use crate::agent::dial::{DialError, Dialer, Proxy, Route, VARIABLES};
 
 /// All proxies that the environment names, whatever they are for.
 pub(super) fn urls() -> Vec<String> {
     VARIABLES
         .into_iter()
         .chain(["http_proxy", "HTTP_PROXY"])
-        .filter_map(variable)
+        .filter_map(|name| env::var(name).ok().filter(|value| !value.is_empty()))
         .collect()
 }
 
-fn variable(name: &str) -> Option<String> {
-    env::var(name).ok().filter(|value| !value.is_empty())
-}
-
-/// Looks at the environment; `direct` says whether the gateway was reached without a proxy.
-pub(super) fn check(dialer: &Dialer, direct: bool) -> Finding {
+/// Whether the gateway is reached by a proxy, and whether that leads there; `address` is where the
+/// first connection leads. The second is whether the way is open.
+pub(super) async fn check(dialer: &Dialer, address: Option<SocketAddr>) -> (Finding, bool) {
     let place = dialer.place();
-    let Some((name, url)) = VARIABLES
-        .into_iter()
-        .find_map(|name| Some((name, variable(name)?)))
-    else {
-        return Finding::ok("proxy", &place, "no proxy is set");
-    };
-    let exceptions = variable("no_proxy").or_else(|| variable("NO_PROXY"));
-    if exceptions.is_some_and(|list| excepts(&list, &dialer.host)) {
-        return Finding::ok(
-            "proxy",
-            &place,
-            format!("{name} is set, and NO_PROXY leaves the gateway out"),
-        );
-    }
-    let proxy = without_user(&url);
-    let (details, action) = if direct {
-        (
-            format!("{name} names {proxy}, which this agent does not use; the direct way works"),
-            "nothing has to be done; to have it said no more, add the gateway's host to NO_PROXY"
-                .to_owned(),
-        )
-    } else {
-        (
-            format!(
-                "{name} names {proxy}, which this agent does not use; the direct way does not work"
-            ),
-            format!(
-                "let the agent out to {place} directly: it speaks TLS from end to end and needs no other way out"
-            ),
-        )
-    };
-    Finding::warning("proxy", &place, details, action)
-}
-
-/// Whether a `NO_PROXY` list names this host: itself, a domain above it, or `*`.
-fn excepts(list: &str, host: &str) -> bool {
-    let host = host.to_ascii_lowercase();
-    list.split([',', ' ']).map(str::trim).any(|entry| {
-        let entry = entry.to_ascii_lowercase();
-        let entry = entry.trim_start_matches("*.").trim_start_matches('.');
-        match host.strip_suffix(entry) {
-            _ if entry.is_empty() => false,
-            _ if entry == "*" => true,
-            Some(rest) => rest.is_empty() || rest.ends_with('.'),
-            None => false,
+    let direct = |details: &str| (Finding::ok("proxy", &place, details), address.is_some());
+    match (&dialer.route, address) {
+        (Route::Direct, _) => direct("no proxy is set"),
+        (Route::Excepted(by), _) => {
+            direct(&format!("{by} is set, and NO_PROXY leaves the gateway out"))
         }
-    })
-}
-
-/// A proxy's URL without its user and password.
-fn without_user(url: &str) -> String {
-    let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let place = authority
-        .rsplit_once('@')
-        .map_or(authority, |(_, place)| place);
-    format!("{scheme}://{place}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_proxy_names_hosts_and_their_domains() {
-        for (list, excepted) in [
-            ("gw.example.com", true),
-            ("localhost, .example.com", true),
-            ("example.com", true),
-            ("*.example.com", true),
-            ("*", true),
-            ("GW.Example.com", true),
-            ("", false),
-            (",", false),
-            ("ample.com", false),
-            ("w.example.com", false),
-            ("gw.example.com.evil", false),
-        ] {
-            assert_eq!(excepts(list, "gw.example.com"), excepted, "{list:?}");
-        }
+        (Route::Proxied(_), None) => (Finding::skipped("proxy", &place, "needs tcp"), false),
+        (Route::Proxied(proxy), Some(address)) => lead(dialer, proxy, address).await,
     }
+}
 
-    #[test]
-    fn a_proxys_password_is_not_shown() {
-        for url in [
-            "http://u:p@proxy:3128/x",
-            "u:p@proxy:3128",
-            "http://a@b@proxy:3128",
-        ] {
-            assert_eq!(without_user(url), "http://proxy:3128", "{url}");
+async fn lead(dialer: &Dialer, proxy: &Proxy, address: SocketAddr) -> (Finding, bool) {
+    let place = dialer.place();
+    let start = Instant::now();
+    let connected = timeout(dialer.timeout(), TcpStream::connect(address)).await;
+    let led = match connected {
+        Ok(Ok(stream)) => dialer.lead(stream).await.map(drop),
+        Ok(Err(error)) => Err(DialError::Unreachable(error.to_string())),
+        Err(_) => Err(DialError::Unreachable("no answer".to_owned())),
+    };
+    let by = proxy.named_by;
+    match led {
+        Ok(()) => {
+            let took = millis(start.elapsed());
+            let details = format!("{proxy} ({by}) leads to it in {took}");
+            (Finding::ok("proxy", &place, details), true)
+        }
+        Err(error) => {
+            let action = "ask who runs the proxy whether it may reach the gateway; where the gateway can be reached without \
+                it, name the gateway in NO_PROXY or pipeops.proxy.no_proxy";
+            let details = format!("{error}; {by} names it");
+            (Finding::failed("proxy", &place, details, action), false)
         }
     }
 }

@@ -40,6 +40,8 @@ impl Secrets {
             all.add_file(forward.authorization_file.as_deref());
         }
         all.add_password_of(config.pipeops.api_url.as_deref().unwrap_or_default());
+        let proxy = config.pipeops.proxy.url.as_ref();
+        all.add_password_of(proxy.map_or("", |url| url.expose()));
         for url in proxy::urls() {
             all.add_password_of(&url);
         }

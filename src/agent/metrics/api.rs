@@ -72,6 +72,8 @@ label! {
         Refused = "refused",
         /// Nobody answers, or the connection broke.
         Unreachable = "unreachable",
+        /// The proxy on the way says no.
+        Proxy = "proxy",
         /// The certificate does not convince.
         Certificate = "certificate",
         /// Something of our own is missing.
@@ -109,6 +111,7 @@ impl ApiMeters {
         self.error(match error {
             DialError::Refused(_) => ApiError::Refused,
             DialError::Unreachable(_) => ApiError::Unreachable,
+            DialError::Proxy(_) => ApiError::Proxy,
             DialError::Certificate(_) => ApiError::Certificate,
             DialError::Local(_) => ApiError::Local,
         });

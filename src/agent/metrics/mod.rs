@@ -17,7 +17,9 @@ use tokio::sync::watch;
 
 use super::config::{AgentConfig, KUBERNETES};
 use super::status::{Connection, Status};
-use crate::metrics::{Direction, Kind, Registry, Runtimes, Table, Tunnel, label, timestamp};
+use crate::metrics::{
+    CarrierKind, Direction, Kind, Registry, Runtimes, Table, Tunnel, label, timestamp,
+};
 use api::ApiMeters;
 pub(super) use api::{ApiError, Endpoint};
 pub(super) use stopwatch::Stopwatch;
@@ -37,6 +39,9 @@ pub struct Metrics {
     pub(super) targets: Arc<TargetMeters>,
     pub(super) kubernetes_requests: IntCounter,
     pub(super) reconnects: Table<IntCounter, Disconnect>,
+    /// Carriers of a kind that was not the first one tried.
+    pub(super) fallbacks: Table<IntCounter, CarrierKind>,
+    pub(super) climbs: Table<IntCounter, Climb>,
 }
 
 /// Connections to targets.
@@ -61,6 +66,16 @@ label! {
         Silent = "silent",
         /// Nothing could be written for too long.
         Stalled = "stalled",
+    }
+}
+
+label! {
+    /// How it went to take a better kind of carrier.
+    pub(super) Climb as "result" {
+        /// It took the other's place.
+        Ok = "ok",
+        /// The other one stays.
+        Failed = "failed",
     }
 }
 
@@ -103,6 +118,14 @@ impl Metrics {
             reconnects: registry.counters(
                 "reconnects_total",
                 "Connections to the gateway that had been up and ended, so that a new one is made.",
+            )?,
+            fallbacks: registry.counters(
+                "carrier_fallbacks_total",
+                "Data carriers that came up by this kind because a better one did not work in time.",
+            )?,
+            climbs: registry.counters(
+                "carrier_climbs_total",
+                "Attempts to replace a data carrier by one of a better kind.",
             )?,
             registry,
             runtimes,

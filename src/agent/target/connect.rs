@@ -1,6 +1,7 @@
 //! Connections to targets.
 
 use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -8,7 +9,7 @@ use std::task::{Context, Poll};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UdpSocket, lookup_host};
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -17,7 +18,7 @@ use super::pool::OriginError;
 use crate::agent::config::{ForwardConfig, Protocol};
 use crate::agent::dial::client_config;
 use crate::agent::metrics::{Connect, TargetMeters};
-use crate::relay::tune;
+use crate::relay::{tune, tune_end};
 use crate::wire::limits::{CONNECT, TLS_HANDSHAKE};
 
 /// How to get a connection to one target.
@@ -42,7 +43,7 @@ impl Connector {
         let host = authority.host().trim_matches(['[', ']']).to_owned();
         let port = authority.port_u16().ok_or("local_addr has no port")?;
         let alpn: &[&[u8]] = match config.protocol {
-            Protocol::Http | Protocol::Grpc => {
+            Protocol::Http | Protocol::Grpc | Protocol::Tcp | Protocol::Udp => {
                 return Ok(Self {
                     host,
                     port,
@@ -89,8 +90,52 @@ impl Connector {
 
     /// Connects, and does the TLS handshake where there is one.
     pub(super) async fn connect(&self) -> Result<OriginIo, OriginError> {
+        self.counted(self.connect_now()).await
+    }
+
+    /// Connects without TLS.
+    pub(super) async fn connect_tcp(&self) -> Result<TcpStream, OriginError> {
+        self.counted(async {
+            let stream = self.tcp().await?;
+            note(tune_end(&stream));
+            Ok(stream)
+        })
+        .await
+    }
+
+    /// A UDP socket that takes and gives datagrams of the target alone.
+    pub(super) async fn connect_udp(&self) -> Result<UdpSocket, OriginError> {
+        self.counted(async {
+            match timeout(CONNECT, self.udp()).await {
+                Ok(socket) => socket.map_err(OriginError::Refused),
+                Err(_) => Err(OriginError::ConnectTimedOut),
+            }
+        })
+        .await
+    }
+
+    async fn udp(&self) -> io::Result<UdpSocket> {
+        let mut last = io::ErrorKind::NotFound.into();
+        for address in lookup_host((self.host.as_str(), self.port)).await? {
+            let any: SocketAddr = match address {
+                SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+                SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+            };
+            let socket = UdpSocket::bind(any).await?;
+            match socket.connect(address).await {
+                Ok(()) => return Ok(socket),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    async fn counted<T>(
+        &self,
+        connect: impl Future<Output = Result<T, OriginError>>,
+    ) -> Result<T, OriginError> {
         let begun = Instant::now();
-        let connected = self.connect_now().await;
+        let connected = connect.await;
         self.meters.connects.get(result(&connected)).inc();
         if connected.is_ok() {
             self.meters.seconds.observe(begun.elapsed().as_secs_f64());
@@ -98,16 +143,21 @@ impl Connector {
         connected
     }
 
-    async fn connect_now(&self) -> Result<OriginIo, OriginError> {
+    async fn tcp(&self) -> Result<TcpStream, OriginError> {
         let stream =
             match timeout(CONNECT, TcpStream::connect((self.host.as_str(), self.port))).await {
                 Ok(Ok(stream)) => stream,
                 Ok(Err(error)) => return Err(OriginError::Refused(error)),
                 Err(_) => return Err(OriginError::ConnectTimedOut),
             };
-        if let Err(error) = tune(&stream) {
-            tracing::debug!(%error, "can not set a socket's options");
-        }
+        Ok(stream)
+    }
+
+    async fn connect_now(&self) -> Result<OriginIo, OriginError> {
+        let stream = self.tcp().await?;
+        // A target that takes no byte of a request for long is given up: its client may have gone,
+        // which shows to nobody while nothing moves.
+        note(tune(&stream));
         let Some((config, name)) = &self.tls else {
             return Ok(OriginIo::Plain(stream));
         };
@@ -120,7 +170,13 @@ impl Connector {
     }
 }
 
-fn result(connected: &Result<OriginIo, OriginError>) -> Connect {
+fn note(tuned: io::Result<()>) {
+    if let Err(error) = tuned {
+        tracing::debug!(%error, "can not set a socket's options");
+    }
+}
+
+fn result<T>(connected: &Result<T, OriginError>) -> Connect {
     match connected {
         Ok(_) => Connect::Ok,
         Err(OriginError::ConnectTimedOut) => Connect::TimedOut,

@@ -6,6 +6,7 @@ mod kubernetes;
 mod policy;
 mod pool;
 mod prepare;
+mod raw;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,14 +22,17 @@ use crate::http::body::ExchangeBody;
 use crate::metrics::Registry;
 use crate::wire::error::{ApiError, ErrorCode};
 use crate::wire::head::{RequestHead, ResponseHead};
+use crate::wire::raw::RawProtocol;
 pub(super) use insecure::accept_any;
 pub(super) use kubernetes::kube_config;
 
 use connect::Connector;
 use kubernetes::Kubernetes;
-pub(super) use pool::Lease;
 use pool::Pool;
+pub(super) use pool::{Lease, OriginError};
 use prepare::Forward;
+pub(super) use raw::Opened;
+use raw::Raw;
 
 /// Why a target can not be set up.
 #[derive(Debug, thiserror::Error)]
@@ -73,7 +77,7 @@ impl Targets {
     pub(super) fn are_usable(&self) -> bool {
         self.0.values().all(|target| match &target.kind {
             Kind::Kubernetes(kubernetes) => kubernetes.is_usable(),
-            Kind::Forward(_) => true,
+            Kind::Forward(_) | Kind::Raw(_) => true,
         })
     }
 
@@ -104,8 +108,12 @@ pub(super) async fn check_kubernetes(config: &KubernetesConfig) -> Result<(), St
 /// What is wrong, for the operator.
 pub(super) async fn reach(forward: &ForwardConfig) -> Result<(), String> {
     let connector = Connector::forward(forward, unread()?)?;
-    let connected = connector.connect().await;
-    connected.map(drop).map_err(|error| error.to_string())
+    let connected = if forward.protocol == Protocol::Udp {
+        connector.connect_udp().await.map(drop)
+    } else {
+        connector.connect().await.map(drop)
+    };
+    connected.map_err(|error| error.to_string())
 }
 
 /// Counts for nobody: these connections are no user's.
@@ -124,6 +132,7 @@ pub(super) struct Target {
 enum Kind {
     Kubernetes(Kubernetes),
     Forward(Box<(Forward, Pool)>),
+    Raw(Raw),
 }
 
 /// A response, and the connection that it comes on.
@@ -139,12 +148,20 @@ impl Target {
             reason,
         };
         let connector = Connector::forward(config, Arc::clone(meters)).map_err(failed)?;
-        let h2 = matches!(config.protocol, Protocol::Grpc | Protocol::Grpcs);
-        let forward = Forward::new(config).map_err(failed)?;
+        let http = |connector, h2| {
+            let forward = Forward::new(config).map_err(failed)?;
+            Ok(Kind::Forward(Box::new((forward, Pool::new(connector, h2)))))
+        };
+        let kind = match config.protocol {
+            Protocol::Http | Protocol::Https => http(connector, false)?,
+            Protocol::Grpc | Protocol::Grpcs => http(connector, true)?,
+            Protocol::Tcp => Kind::Raw(Raw::Tcp(connector)),
+            Protocol::Udp => Kind::Raw(Raw::Udp(connector, config.idle_timeout.0)),
+        };
         Ok(Self {
             name: config.name.clone(),
             response_timeout: config.response_timeout.0,
-            kind: Kind::Forward(Box::new((forward, Pool::new(connector, h2)))),
+            kind,
         })
     }
 
@@ -179,6 +196,7 @@ impl Target {
                 let request = forward.prepare(head, body)?;
                 return self.exchange(pool, with_interim(request, interim)).await;
             }
+            Kind::Raw(raw) => return Err(raw.no_http(&self.name)),
             Kind::Kubernetes(kubernetes) => {
                 let api = kubernetes.api().await?;
                 let request = kubernetes.prepare(&api, head, body).await?;
@@ -187,6 +205,17 @@ impl Target {
         };
         request = with_interim(request, interim);
         self.exchange(&pool.pool, request).await
+    }
+
+    /// Opens what an exchange of raw bytes or datagrams has of its own.
+    ///
+    /// # Errors
+    /// What the client is told: no such service, or whose fault it was.
+    pub(super) async fn open(&self, protocol: RawProtocol) -> Result<Opened, ApiError> {
+        match &self.kind {
+            Kind::Raw(raw) => raw.open(&self.name, protocol).await,
+            Kind::Forward(_) | Kind::Kubernetes(_) => Err(raw::only_http(&self.name)),
+        }
     }
 
     async fn exchange(

@@ -24,7 +24,7 @@ type H2 = http2::SendRequest<ExchangeBody>;
 
 /// Why a target gave no response, for the operator.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum OriginError {
+pub(in crate::agent) enum OriginError {
     /// No connection: nobody listens, or the name does not resolve.
     #[error("no connection: {0}")]
     Refused(io::Error),
@@ -41,7 +41,7 @@ pub(super) enum OriginError {
 
 impl OriginError {
     /// The error as the client is told it; addresses stay in the cluster.
-    pub(super) fn into_api_error(self, service: &str) -> ApiError {
+    pub(in crate::agent) fn into_api_error(self, service: &str) -> ApiError {
         let (code, what) = match self {
             Self::Refused(error) => {
                 let why = if error.kind() == io::ErrorKind::ConnectionRefused {

@@ -137,10 +137,19 @@ impl KubeconfigArgs {
     }
 }
 
-fn read_token(path: &Path) -> Result<SecretString, CliError> {
+/// Reads a file with a user's token in it.
+pub(super) fn read_token(path: &Path) -> Result<SecretString, CliError> {
+    let file = fs::File::open(path).map_err(|source| CliError::File {
+        path: path.to_owned(),
+        source,
+    })?;
+    check_token(file, path)
+}
+
+/// Reads a user's token; `path` is for errors.
+pub(super) fn check_token(from: impl Read, path: &Path) -> Result<SecretString, CliError> {
     let mut text = String::new();
-    let read =
-        fs::File::open(path).and_then(|file| file.take(MAX_TOKEN_FILE).read_to_string(&mut text));
+    let read = from.take(MAX_TOKEN_FILE).read_to_string(&mut text);
     read.map_err(|source| CliError::File {
         path: path.to_owned(),
         source,

@@ -4,6 +4,7 @@
 //! piped; hints go to standard error.
 
 mod expiry;
+pub mod forward;
 pub mod kubeconfig;
 mod table;
 pub mod token;
@@ -102,7 +103,7 @@ pub enum CliError {
     },
     /// The token file holds an agent's token.
     #[error(
-        "{} holds an agent's token, which kubectl can't use: make one with token create user", path.display()
+        "{} holds an agent's token, which is for an agent alone: make one with token create user", path.display()
     )]
     AgentToken {
         /// The file.

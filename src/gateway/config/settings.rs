@@ -3,7 +3,7 @@
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::GatewayConfig;
+use super::{GatewayConfig, PortConfig};
 use crate::config::{
     ADMIN_LISTEN, ADMIN_TOKEN, Flag, LOG_FORMAT, LOG_LEVEL, LogConfig, METRICS_LISTEN,
     MONITORING_ENABLED, Named, Path, Settings, Violation, Ways,
@@ -38,6 +38,11 @@ impl Settings for GatewayConfig {
             "listen",
             "PIPEOPS_GATEWAY_LISTEN",
             Flag::new("listen", "ADDR:PORT", "Address of the public listener"),
+        ),
+        Named::both(
+            "http_listen",
+            "PIPEOPS_GATEWAY_HTTP_LISTEN",
+            Flag::new("http-listen", "ADDR:PORT", "Address of a listener without TLS, for a load balancer in front"),
         ),
         Named::both(
             "domain",
@@ -92,6 +97,14 @@ impl Settings for GatewayConfig {
     fn violations(&self) -> Vec<Violation> {
         let mut found = Vec::new();
         self.check_certificate(&mut found);
+        if self
+            .http_listen
+            .is_some_and(|plain| plain == self.listen && plain.port() != 0)
+        {
+            let reason = "is the address of `listen`: give it one of its own".to_owned();
+            found.push(Violation::new(Path::dotted("http_listen"), reason));
+        }
+        PortConfig::check(&self.ports, self.listen, &mut found);
         self.admin.violations(&mut found);
         found.extend(self.drain_timeout.check_most(Path::dotted("drain_timeout")));
         found

@@ -80,6 +80,24 @@ label! {
     }
 }
 
+label! {
+    /// What became of a QUIC connection that somebody began.
+    pub(in crate::gateway) QuicResult as "result" {
+        /// A carrier.
+        Ok = "ok",
+        /// It was told to show that it is at its address.
+        Retried = "retried",
+        /// It was not begun with a ticket that is outstanding.
+        NoTicket = "no_ticket",
+        /// Too many were under way, or none was wanted any more.
+        Busy = "busy",
+        /// It was not over in time.
+        TimedOut = "timed_out",
+        /// The handshake failed, or the ticket did.
+        Failed = "failed",
+    }
+}
+
 impl From<StatusCode> for StatusClass {
     fn from(status: StatusCode) -> Self {
         match status.as_u16() / 100 {

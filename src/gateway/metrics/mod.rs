@@ -11,7 +11,7 @@ use prometheus::{Histogram, IntCounter, IntGauge};
 use super::directory::Directory;
 use super::tls::Certificate;
 use crate::metrics::{Kind, Registry, Runtimes, Table, Tunnel, timestamp};
-pub(super) use labels::{AuthFailure, HttpVersion, StatusClass, TlsResult};
+pub(super) use labels::{AuthFailure, HttpVersion, QuicResult, StatusClass, TlsResult};
 pub(super) use store::MeteredStore;
 
 /// The prefix of all names.
@@ -31,8 +31,11 @@ pub struct Metrics {
     pub(super) http_requests: Table<IntCounter, (HttpVersion, StatusClass)>,
     pub(super) auth_failures: Table<IntCounter, AuthFailure>,
     pub(super) tls_handshakes: Table<IntCounter, TlsResult>,
+    pub(super) quic_handshakes: Table<IntCounter, QuicResult>,
     pub(super) connections: IntGauge,
     pub(super) connections_limit: IntGauge,
+    /// Who was in no fixed port's allow-list.
+    pub(super) port_refusals: IntCounter,
     pub(super) agents: IntGauge,
     pub(super) draining: IntGauge,
     /// From a request that is admitted to a stream that the agent has.
@@ -68,6 +71,10 @@ impl Metrics {
             )?,
             tls_handshakes: registry
                 .counters("tls_handshakes_total", "TLS handshakes of accepted connections.")?,
+            quic_handshakes: registry.counters(
+                "quic_handshakes_total",
+                "QUIC connections that were begun, by what became of them.",
+            )?,
             connections: registry.gauge(
                 "connections",
                 "Connections that are served; one that has switched to another protocol no longer counts.",
@@ -75,6 +82,10 @@ impl Metrics {
             connections_limit: registry.gauge(
                 "connections_limit",
                 "Connections that may be served at once; more wait in the system's queue.",
+            )?,
+            port_refusals: registry.counter(
+                "port_refusals_total",
+                "Connections, and senders of datagrams, that a fixed port turned away: not in its allow-list.",
             )?,
             agents: registry.gauge("agents", "Agents that are connected.")?,
             draining: registry.gauge("draining", "1 while no new work is taken.")?,

@@ -1,6 +1,8 @@
 //! A request on its way to a cluster and its response on the way back.
 
 mod admit;
+mod connect;
+mod open;
 mod upgrade;
 mod upload;
 
@@ -8,7 +10,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use http::{Method, Request, Response, StatusCode, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::{Body, Incoming};
 use hyper::upgrade::OnUpgrade;
 use tokio::time::{Instant, sleep_until};
@@ -29,7 +31,11 @@ use crate::wire::error::{ApiError, ErrorCode};
 use crate::wire::frame::{Frame, FrameError};
 use crate::wire::head::{RequestHead, ResponseHead};
 use crate::wire::limits::{ANSWER, EXPECT_CONTINUE};
+use crate::wire::raw::RawProtocol;
 use upload::Upload;
+
+pub(super) use connect::{as_proxy, connect};
+pub(super) use open::open;
 
 /// How a cluster was named.
 #[derive(Debug, Clone, Copy)]
@@ -62,7 +68,11 @@ pub(super) async fn forward(
 ) -> Result<Response<ResponseBody>, Refusal> {
     let admitted = admit::admit(worker, request.headers(), &route)?;
     let http1 = client.heads.is_some();
-    let protocol = headers::upgrade_protocol(request.headers()).filter(|_| http1);
+    let connect = request.method() == Method::CONNECT;
+    let asked = headers::upgrade_protocol(request.headers()).filter(|_| http1 && !connect);
+    let protocol = asked
+        .clone()
+        .or_else(|| connect.then(|| RawProtocol::Tcp.token().to_owned()));
     let upgrade = protocol.is_some().then(|| hyper::upgrade::on(&mut request));
     let (parts, body) = request.into_parts();
     let mut fields = parts.headers;
@@ -83,7 +93,7 @@ pub(super) async fn forward(
         headers: fields,
     };
     let mut record = admitted.record(worker, client, &route, &head);
-    let context = response_context(&route, protocol.as_deref());
+    let context = response_context(&route, asked.as_deref());
     let (method, ended_with_head) = (head.method.clone(), head.end);
     let frame = Frame::Request(Box::new(head));
     let asked = record.counted.begun;
@@ -193,7 +203,7 @@ impl Exchange {
         let head = self.response_head(&mut upload).await;
         let head = head.map_err(|error| logged(&mut self.record, error))?;
         self.record.answered(head.status);
-        if head.status == StatusCode::SWITCHING_PROTOCOLS {
+        if head.status == StatusCode::SWITCHING_PROTOCOLS || self.method == Method::CONNECT {
             return self.switch(worker, head, upgrade, &slot, context);
         }
         self.respond(head, upload, slot, context).await
@@ -266,17 +276,27 @@ impl Exchange {
     }
 
     fn switch(
-        self,
+        mut self,
         worker: &Worker,
         head: ResponseHead,
         upgrade: Option<OnUpgrade>,
         slot: &SenderSlot,
         context: &ResponseContext<'_>,
     ) -> Result<Response<ResponseBody>, Refusal> {
-        let (Some(upgrade), Some(sender)) = (upgrade, slot.take()) else {
-            return Err(unexpected("101 RESPONSE").into());
+        let switches = head.status == StatusCode::SWITCHING_PROTOCOLS;
+        let (Some(upgrade), Some(sender), true) = (upgrade, slot.take(), switches) else {
+            return Err(unexpected("RESPONSE").into());
         };
-        let response = response(head, context);
+        let mut response = response(head, context);
+        if self.method == Method::CONNECT {
+            *response.status_mut() = StatusCode::OK;
+            self.record.status = Some(StatusCode::OK);
+        } else if context.upgrade.and_then(RawProtocol::of) == Some(RawProtocol::Udp) {
+            let structured_true = HeaderValue::from_static("?1");
+            response
+                .headers_mut()
+                .insert("capsule-protocol", structured_true);
+        }
         let relay = upgrade::relay(
             upgrade,
             sender,

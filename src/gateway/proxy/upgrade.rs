@@ -8,7 +8,7 @@ use crate::gateway::body::revoked;
 use crate::gateway::record::Record;
 use crate::http::exchange::{Receiver, Sender};
 use crate::metrics::Outcome;
-use crate::relay::{RelayError, relay as pump};
+use crate::relay::relay as pump;
 
 /// Moves raw bytes both ways until both sides are done, or the token ends.
 pub(super) async fn relay(
@@ -27,10 +27,6 @@ pub(super) async fn relay(
             record.outcome(Outcome::Revoked);
             record.reason = Some(revoked().to_string());
         }
-        relayed = pump(io, &mut sender, &mut receiver, &sent, &received) => match relayed {
-            Ok(()) => record.outcome(Outcome::Complete),
-            Err(RelayError::Exchange(error)) => record.failed(&error),
-            Err(error) => record.reason = Some(error.to_string()),
-        }
+        relayed = pump(io, &mut sender, &mut receiver, &sent, &received) => record.relayed(relayed),
     }
 }

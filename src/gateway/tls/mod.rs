@@ -8,15 +8,16 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
+use rustls::{ServerConfig, SupportedProtocolVersion};
 use tokio::time::interval;
 
 use super::config::GatewayConfig;
 use super::hosts::Hosts;
+use crate::wire::quic;
 
 /// How often files are looked at; a renewed certificate is served this soon.
 const LOOK: Duration = Duration::from_secs(5);
@@ -120,13 +121,7 @@ impl Source {
             current: RwLock::new(Arc::new(key)),
             loaded: Timestamp::now(),
         });
-        let resolver: Arc<dyn ResolvesServerCert> = Arc::<Certificate>::clone(&certificate);
-        let mut config =
-            ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-                .with_protocol_versions(rustls::DEFAULT_VERSIONS)?
-                .with_no_client_auth()
-                .with_cert_resolver(resolver);
-        config.alpn_protocols = ALPN.iter().map(|name| name.to_vec()).collect();
+        let config = server(&certificate, rustls::DEFAULT_VERSIONS, &ALPN)?;
         Ok((Arc::new(config), certificate))
     }
 
@@ -195,6 +190,33 @@ impl Source {
         let provider = rustls::crypto::ring::default_provider();
         Ok(CertifiedKey::from_der(chain, key, &provider)?)
     }
+}
+
+/// The TLS configuration of QUIC carriers, which serves the same certificate.
+///
+/// # Errors
+/// [`TlsError::Refused`] when the library has no TLS 1.3.
+pub(super) fn for_quic(certificate: &Arc<Certificate>) -> Result<ServerConfig, TlsError> {
+    let mut config = server(certificate, &[&rustls::version::TLS13], &[quic::ALPN])?;
+    // An agent that comes again has a new ticket and shows it in a new handshake: no resumption,
+    // and so no 0-RTT.
+    config.send_tls13_tickets = 0;
+    Ok(config)
+}
+
+fn server(
+    certificate: &Arc<Certificate>,
+    versions: &[&'static SupportedProtocolVersion],
+    alpn: &[&[u8]],
+) -> Result<ServerConfig, TlsError> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let resolver: Arc<dyn ResolvesServerCert> = Arc::<Certificate>::clone(certificate);
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(versions)?
+        .with_no_client_auth()
+        .with_cert_resolver(resolver);
+    config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+    Ok(config)
 }
 
 fn read(path: &std::path::Path) -> Result<Vec<u8>, TlsError> {

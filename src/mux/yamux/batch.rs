@@ -15,6 +15,9 @@ pub(super) const BATCH: usize = 64 * 1024;
 /// Payload below this is copied between the headers: a slice of its own costs more.
 const COPY_BELOW: usize = 1024;
 
+/// Copied bytes that there is room for while nothing is sent.
+const KEEP: usize = 1024;
+
 /// Slices of one write.
 pub(super) const SLICES: usize = 2 * BATCH / COPY_BELOW;
 
@@ -113,7 +116,7 @@ impl Batch {
 
     /// Lets go of the memory of a session that has nothing to send.
     pub(super) fn relax(&mut self) {
-        if self.is_empty() && self.copied.capacity() > 0 {
+        if self.is_empty() && self.copied.capacity() > KEEP {
             *self = Self::default();
         }
     }

@@ -163,19 +163,10 @@ impl Session {
     /// Makes a session over a carrier, counted by `meters`; `on_stream` is called with each stream the peer opens.
     ///
     /// The returned driver is to be spawned on this thread; it ends when the session has.
-    pub fn new<T, F>(io: T, role: Role, meters: SessionMeters, on_stream: F) -> (Self, Driver<T, F>)
-    where
-        T: AsyncRead + AsyncWrite + Unpin,
-        F: FnMut(Stream),
-    {
-        Self::with(Settings::default(), io, role, meters, on_stream)
-    }
-
-    /// [`Session::new`] with other than plain yamux' settings.
-    pub fn with<T, F>(
-        settings: Settings,
+    pub fn new<T, F>(
         io: T,
         role: Role,
+        settings: Settings,
         meters: SessionMeters,
         on_stream: F,
     ) -> (Self, Driver<T, F>)

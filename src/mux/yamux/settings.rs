@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crate::wire::limits::{MAX_PEER_STREAMS, MAX_SESSION_WINDOW, MAX_STREAMS};
+use crate::wire::limits::{FIRST_WINDOW, MAX_PEER_STREAMS, MAX_SESSION_WINDOW, MAX_STREAMS};
 
 /// A stream's window at its start, in bytes, with a peer that has agreed to nothing else.
 pub(super) const DEFAULT_WINDOW: u32 = 256 * 1024;
@@ -94,6 +94,24 @@ impl Default for Settings {
     }
 }
 
+impl Settings {
+    /// As agreed in the handshake with a peer that takes `theirs` on a new stream, and told so; plain
+    /// yamux where it told nothing, since then it has not understood what we told either.
+    #[must_use]
+    pub fn agreed(theirs: Option<u32>, budget: &Arc<Budget>) -> Self {
+        let (ours, theirs) = match theirs {
+            Some(theirs) => (FIRST_WINDOW, theirs),
+            None => (DEFAULT_WINDOW, DEFAULT_WINDOW),
+        };
+        Self {
+            receive_window: ours,
+            send_window: theirs,
+            budget: Arc::clone(budget),
+            ..Self::default()
+        }
+    }
+}
+
 /// Bytes that the peers of several sessions together may send unread.
 #[derive(Debug)]
 pub struct Budget {
@@ -109,6 +127,12 @@ impl Budget {
             limit,
             used: AtomicUsize::new(0),
         }
+    }
+
+    /// A budget of so many MiB.
+    #[must_use]
+    pub fn of_mib(mib: u32) -> Self {
+        Self::new(mib as usize * 1024 * 1024)
     }
 
     /// Bytes given away.

@@ -30,6 +30,7 @@ const CANARIES: [&str; 8] = [
 async fn run(config: &AgentConfig, bundle: &Path) -> Output {
     let mut command = command(config, &["--bundle", bundle.to_str().unwrap()]);
     command.env("HTTPS_PROXY", "http://user:canary-proxy@127.0.0.1:1");
+    command.env("NO_PROXY", "localhost");
     tokio::task::spawn_blocking(move || command.output().unwrap())
         .await
         .unwrap()

@@ -95,7 +95,7 @@ async fn a_running_agent_is_not_disturbed() {
             let [one, two] = colleagues.each_ref().map(doctor);
             let (one, two) = tokio::join!(one, two);
             for found in [one, two] {
-                assert_eq!(found.status("carrier"), "ok", "{:#}", found.report);
+                found.assert_carries();
             }
         }
         done.store(true, Ordering::SeqCst);
@@ -203,6 +203,6 @@ async fn a_cluster_whose_agent_is_away_is_not_served_by_a_doctor() {
         (answer.status(), answer.code().as_str()),
         (503, "AGENT_NOT_CONNECTED")
     );
-    assert_eq!(found.status("carrier"), "ok", "{:#}", found.report);
+    found.assert_carries();
     assert!(fs::read(config.token_file()).is_ok());
 }

@@ -23,22 +23,10 @@ fn config(gateway: &Gateway, forwards: &[Value]) -> AgentConfig {
     })
 }
 
-/// The doctor's command, with nothing of this machine's environment about proxies.
+/// The doctor's command.
 fn command(config: &AgentConfig, args: &[&str]) -> Command {
     let mut command = config.command(&["doctor"]);
     command.args(args);
-    for name in [
-        "https_proxy",
-        "HTTPS_PROXY",
-        "all_proxy",
-        "ALL_PROXY",
-        "http_proxy",
-        "HTTP_PROXY",
-        "no_proxy",
-        "NO_PROXY",
-    ] {
-        command.env_remove(name);
-    }
     command
 }
 
@@ -65,10 +53,11 @@ async fn everything_is_in_order() {
     chmod(&config.token_file(), 0o600);
     let found = doctor(&config).await;
     for component in [
-        "config", "dns", "tcp", "tls", "proxy", "token", "carrier", "clock", "forward",
+        "config", "dns", "tcp", "tls", "proxy", "token", "clock", "forward",
     ] {
         assert_eq!(found.status(component), "ok", "{:#}", found.report);
     }
+    found.assert_carries();
     assert_eq!(found.status("kubernetes"), "skipped");
     assert_eq!(found.status("agent"), "skipped");
     assert!(
@@ -153,7 +142,7 @@ async fn the_agent_on_this_machine_is_asked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_proxy_that_is_not_used_is_named_without_its_password() {
+async fn a_proxy_that_is_not_there_is_named_without_its_password() {
     let config = config(shared_gateway(), &[]);
     let proxied = |no_proxy: &str| {
         let mut command = command(&config, &[]);
@@ -162,13 +151,15 @@ async fn a_proxy_that_is_not_used_is_named_without_its_password() {
         command
     };
     let found = diagnose(proxied("example.com")).await;
-    assert_eq!((found.status("proxy"), found.code), ("warning", Some(0)));
-    let details = found.details("proxy");
-    assert!(
-        details.contains("http://127.0.0.1:1") && details.contains("the direct way works"),
-        "{details}"
-    );
+    assert_eq!((found.status("tcp"), found.code), ("failed", Some(1)));
+    assert_eq!(found.finding("tcp", "")["target"], "127.0.0.1:1");
+    assert_eq!(found.status("proxy"), "skipped");
     assert!(!found.report.to_string().contains("s3cret-word"));
     let found = diagnose(proxied("localhost")).await;
-    assert_eq!(found.status("proxy"), "ok");
+    assert_eq!((found.status("proxy"), found.code), ("ok", Some(0)));
+    let details = found.details("proxy");
+    assert!(
+        details.contains("NO_PROXY leaves the gateway out"),
+        "{details}"
+    );
 }

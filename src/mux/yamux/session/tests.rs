@@ -40,11 +40,12 @@ fn value(registry: &Registry, name: &str) -> f64 {
 
 fn pair() -> (Session, Session) {
     let (near, far) = tokio::io::duplex(256 * 1024);
-    let (client, driver) = Session::new(near, Role::Client, meters(), |_| {});
+    let (client, driver) = Session::new(near, Role::Client, Settings::default(), meters(), |_| {});
     spawn_local(driver);
-    let (server, driver) = Session::new(far, Role::Server, meters(), |stream| {
-        spawn_local(echo(stream));
-    });
+    let (server, driver) =
+        Session::new(far, Role::Server, Settings::default(), meters(), |stream| {
+            spawn_local(echo(stream));
+        });
     spawn_local(driver);
     (client, server)
 }
@@ -127,7 +128,8 @@ async fn a_stream_that_must_wait_is_counted_and_nothing_is_left_of_it() {
         .run_until(async {
             // The other end never reads, so that first the window and then the carrier is full.
             let (near, _far) = tokio::io::duplex(64 * 1024);
-            let (client, driver) = Session::new(near, Role::Client, meters, |_| {});
+            let (client, driver) =
+                Session::new(near, Role::Client, Settings::default(), meters, |_| {});
             let driver = spawn_local(driver);
             let (mut send, recv) = client.open().await.unwrap().split();
             let mut out = Bytes::from(vec![0; 3_000_000]);

@@ -1,12 +1,17 @@
 //! The agents that are connected, as one worker sees them, and how a request gets a carrier.
 //!
 //! Every worker has its own table, fed by the others' mail, so that finding a carrier takes no
-//! lock. A cluster's newest agent takes new requests; older ones stand by.
+//! lock. A cluster's newest agent takes new requests; older ones stand by. Which carriers an agent
+//! has, gets and loses is in [`agent`].
+
+mod agent;
+mod without;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc};
@@ -15,17 +20,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::carrier::Carrier;
 use super::store::ClusterRecord;
-use super::tickets::{AgentKey, Purpose, Tickets};
-use crate::wire::control::{Message, OpenCarrier};
-use crate::wire::error::{ApiError, ErrorCode};
+use super::tickets::{AgentKey, Tickets};
+use crate::wire::control::{Message, WantCarrier};
+use crate::wire::error::ApiError;
 use crate::wire::limits::{CARRIER_WAIT, RECONNECT_GRACE};
-use crate::wire::token::ClusterName;
+use agent::{Agent, Desk, Placed};
+use without::Without;
 
 /// An agent is asked again for a carrier that has not come after this long.
 const ASK_AGAIN: Duration = Duration::from_secs(3);
-
-/// Carriers that one worker uses of one agent.
-const MAX_CARRIERS: usize = 4;
 
 /// An agent's connection as the workers get to know it.
 #[derive(Debug, Clone)]
@@ -37,15 +40,18 @@ pub(super) struct AgentHandle {
     pub(super) home: usize,
     /// Cancelled when the agent's token ends, and its carriers with it.
     pub(super) ended: CancellationToken,
+    /// Carriers that each worker may have of it.
+    pub(super) carriers: usize,
+    /// What the control channel's last ping took, in microseconds.
+    pub(super) round_trip: Arc<AtomicU64>,
 }
 
 /// One worker's view of all connected agents.
 pub(super) struct Agents {
-    worker: usize,
     started: Instant,
-    tickets: Arc<Tickets>,
+    desk: Desk,
     clusters: RefCell<HashMap<String, Cluster>>,
-    /// Carriers of agents that have left the table; each is closed once nothing runs on it.
+    /// Carriers that get nothing new; each is closed once nothing runs on it.
     retired: RefCell<Vec<Rc<Carrier>>>,
 }
 
@@ -57,13 +63,6 @@ struct Cluster {
     left: Option<Instant>,
 }
 
-struct Agent {
-    handle: AgentHandle,
-    draining: bool,
-    carriers: Vec<Rc<Carrier>>,
-    asked: Option<Instant>,
-}
-
 enum Pick {
     Ready(Rc<Carrier>),
     Wait(Without),
@@ -73,9 +72,8 @@ enum Pick {
 impl Agents {
     pub(super) fn new(worker: usize, tickets: Arc<Tickets>) -> Self {
         Self {
-            worker,
             started: Instant::now(),
-            tickets,
+            desk: Desk { worker, tickets },
             clusters: RefCell::default(),
             retired: RefCell::default(),
         }
@@ -85,15 +83,8 @@ impl Agents {
     pub(super) fn up(&self, handle: AgentHandle) {
         let mut clusters = self.clusters.borrow_mut();
         let cluster = clusters.entry(handle.key.cluster.clone()).or_default();
-        let mut agent = Agent {
-            handle,
-            draining: false,
-            carriers: Vec::new(),
-            asked: None,
-        };
-        if agent.handle.home == self.worker {
-            self.ask(&mut agent);
-        }
+        let mut agent = Agent::new(handle);
+        agent.tend(&self.desk);
         let at = cluster
             .agents
             .partition_point(|other| other.handle.key.generation < agent.handle.key.generation);
@@ -133,7 +124,7 @@ impl Agents {
             .extract_if(.., |agent| agent.handle.key == *key);
         self.retired
             .borrow_mut()
-            .extend(left.flat_map(|agent| agent.carriers));
+            .extend(left.flat_map(Agent::into_carriers));
         if cluster.agents.is_empty() {
             cluster.left = Some(Instant::now());
         }
@@ -143,28 +134,36 @@ impl Agents {
     /// Forgets clusters that have been without an agent for longer than anybody waits, closes
     /// retired carriers that nobody uses, and sees to it that each agent has one carrier at least.
     pub(super) fn sweep(&self) {
-        self.retired.borrow_mut().retain(|carrier| {
+        let mut retired = self.retired.borrow_mut();
+        self.clusters.borrow_mut().retain(|_, cluster| {
+            for agent in &mut cluster.agents {
+                retired.extend(agent.tend(&self.desk));
+            }
+            cluster
+                .left
+                .is_none_or(|left| left.elapsed() < RECONNECT_GRACE)
+        });
+        retired.retain(|carrier| {
             if carrier.active() == 0 {
                 carrier.session.close();
             }
             !carrier.session.is_closed()
         });
-        self.clusters.borrow_mut().retain(|_, cluster| {
-            cluster.agents.iter_mut().for_each(|agent| self.tend(agent));
-            cluster
-                .left
-                .is_none_or(|left| left.elapsed() < RECONNECT_GRACE)
-        });
     }
 
-    /// A carrier has come for this worker; says when the agent's token ends, or `None` when the
-    /// agent has gone meanwhile.
-    pub(super) fn adopt(&self, key: &AgentKey, carrier: &Rc<Carrier>) -> Option<CancellationToken> {
+    /// A carrier has come for this worker, maybe in the place of another; says when the agent's token
+    /// ends, or `None` when the agent has gone meanwhile.
+    pub(super) fn adopt(
+        &self,
+        key: &AgentKey,
+        carrier: &Rc<Carrier>,
+        replaces: Option<u64>,
+    ) -> Option<CancellationToken> {
         let mut clusters = self.clusters.borrow_mut();
         let cluster = clusters.get_mut(&key.cluster)?;
         let agent = cluster.find(key)?;
-        agent.asked = None;
-        agent.carriers.push(Rc::clone(carrier));
+        let replaced = agent.adopt(carrier, replaces);
+        self.retired.borrow_mut().extend(replaced);
         let ended = agent.handle.ended.clone();
         cluster.changed.notify_waiters();
         Some(ended)
@@ -177,12 +176,17 @@ impl Agents {
             return;
         };
         if let Some(agent) = cluster.find(key) {
-            agent.carriers.retain(|other| !Rc::ptr_eq(other, carrier));
-            if agent.carriers.is_empty() && !agent.draining {
-                self.ask(agent);
-            }
+            agent.lost(&self.desk, carrier);
         }
         cluster.changed.notify_waiters();
+    }
+
+    /// An agent would like to open a carrier because of one that it has, which may be another worker's.
+    pub(super) fn want(&self, key: &AgentKey, want: WantCarrier) {
+        let mut clusters = self.clusters.borrow_mut();
+        if let Some(agent) = clusters.get_mut(&key.cluster).and_then(|c| c.find(key)) {
+            agent.want(&self.desk, want);
+        }
     }
 
     /// A carrier of a cluster's agent on this worker, waiting up to [`CARRIER_WAIT`] for one.
@@ -235,51 +239,20 @@ impl Agents {
     }
 
     fn pick_from(&self, agents: &mut [Agent]) -> Pick {
-        let mut full = None;
+        let mut full = false;
         let mut willing = false;
         for agent in agents.iter_mut().rev().filter(|agent| !agent.draining) {
             willing = true;
-            let least = agent
-                .carriers
-                .iter()
-                .filter(|carrier| !carrier.session.is_closed())
-                .min_by_key(|carrier| carrier.active());
-            match least {
-                Some(carrier) if carrier.has_room() => return Pick::Ready(Rc::clone(carrier)),
-                Some(_) if agent.carriers.len() >= MAX_CARRIERS => full = Some(Without::Room),
-                _ => self.ask(agent),
+            match agent.place(&self.desk) {
+                Placed::On(carrier) => return Pick::Ready(carrier),
+                Placed::Full => full = true,
+                Placed::Asked => {}
             }
         }
-        match full {
-            Some(why) => Pick::Never(why),
-            None if willing => Pick::Wait(Without::Carrier),
-            None => Pick::Wait(Without::Successor),
-        }
-    }
-
-    fn tend(&self, agent: &mut Agent) {
-        agent.carriers.iter().for_each(|carrier| carrier.sweep());
-        let home = agent.handle.home == self.worker;
-        if home && agent.carriers.is_empty() && !agent.draining {
-            self.ask(agent);
-        }
-    }
-
-    fn ask(&self, agent: &mut Agent) {
-        if agent.asked.is_some_and(|asked| asked.elapsed() < ASK_AGAIN) {
-            return;
-        }
-        let Some(ticket) = self
-            .tickets
-            .issue(&agent.handle.key, self.worker, Purpose::Serve)
-        else {
-            return;
-        };
-        let kinds = vec!["tls".to_owned()];
-        let message = Message::OpenCarrier(OpenCarrier { ticket, kinds });
-        // A full queue means a stalled agent: the wait ends in an error that says so.
-        if agent.handle.control.try_send(message).is_ok() {
-            agent.asked = Some(Instant::now());
+        match (full, willing) {
+            (true, _) => Pick::Never(Without::Room),
+            (false, true) => Pick::Wait(Without::Carrier),
+            (false, false) => Pick::Wait(Without::Successor),
         }
     }
 }
@@ -292,49 +265,5 @@ impl Cluster {
     }
 }
 
-/// What a request lacks.
-#[derive(Debug, Clone, Copy)]
-enum Without {
-    /// No agent is connected.
-    Agent,
-    /// The only agent drains.
-    Successor,
-    /// An agent is connected and has not opened a carrier.
-    Carrier,
-    /// All carriers are full.
-    Room,
-}
-
-impl Without {
-    fn into_api_error(self, cluster: &ClusterName) -> ApiError {
-        let (code, message) = match self {
-            Self::Agent => (
-                ErrorCode::AgentNotConnected,
-                format!(
-                    "no agent of cluster '{cluster}' is connected; check that pipeops-agent runs in the cluster and \
-                     can reach the gateway"
-                ),
-            ),
-            Self::Successor => (
-                ErrorCode::AgentDraining,
-                format!(
-                    "the agent of cluster '{cluster}' is shutting down and no other has taken over yet; try again \
-                     shortly"
-                ),
-            ),
-            Self::Carrier => (
-                ErrorCode::AgentNotConnected,
-                format!(
-                    "the agent of cluster '{cluster}' is connected but has not opened a data connection; see its log"
-                ),
-            ),
-            Self::Room => (
-                ErrorCode::TooManyStreams,
-                format!(
-                    "too many requests are under way to cluster '{cluster}'; try again shortly"
-                ),
-            ),
-        };
-        ApiError::new(code, message)
-    }
-}
+#[cfg(test)]
+mod tests;
