@@ -25,6 +25,7 @@ struct Counts {
     streams: Vec<u64>,
     total: u64,
     enough: u64,
+    begun: bool,
     done: CancellationToken,
 }
 
@@ -34,6 +35,7 @@ impl Counter {
             streams: vec![0; streams],
             total: 0,
             enough,
+            begun: false,
             done: CancellationToken::new(),
         })))
     }
@@ -45,6 +47,15 @@ impl Counter {
         if counts.total >= counts.enough {
             counts.done.cancel();
         }
+    }
+
+    /// All streams are open: from now on it counts.
+    pub fn begin(&self) {
+        self.0.borrow_mut().begun = true;
+    }
+
+    fn has_begun(&self) -> bool {
+        self.0.borrow().begun
     }
 
     pub fn total(&self) -> u64 {
@@ -90,6 +101,7 @@ pub fn round(tls: &Tls, rival: Rival, streams: usize, bytes: u64) -> Vec<f64> {
 /// The two phases of a download: what is read counts for the first and then for the second. Gives
 /// processor and wall time of the second.
 pub async fn measure(phases: &(Counter, Counter)) -> (f64, f64) {
+    phases.0.begin();
     phases.0.done().cancelled().await;
     let (spent, begun) = (cpu(), Instant::now());
     phases.1.done().cancelled().await;
@@ -101,7 +113,7 @@ pub fn count(phases: &(Counter, Counter), stream: usize, bytes: usize) {
     let (warm, counter) = phases;
     if warm.done().is_cancelled() {
         counter.add(stream, bytes);
-    } else {
+    } else if warm.has_begun() {
         warm.add(stream, bytes);
     }
 }

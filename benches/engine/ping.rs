@@ -45,6 +45,7 @@ pub fn round(tls: &Tls, rival: Rival, beside: usize, pings: usize) -> Vec<f64> {
     let mut times: Vec<f64> = Vec::with_capacity(pings);
     let took = block_on(async {
         let mut echo = Echo::new(tls, rival, beside, &phases).await;
+        phases.0.begin();
         phases.0.done().cancelled().await;
         let begun = Instant::now();
         for _ in 0..pings {
