@@ -1,8 +1,8 @@
 //! Our own engine for sessions over a byte carrier, in yamux's wire format
 //! (<https://github.com/hashicorp/yamux/blob/master/spec.md>, `proto/mux.md`).
 //!
-//! [`core`] decides and does no I/O, [`driver`] moves bytes between it and the carrier, and the
-//! handles in [`session`] and [`stream`] are what everyone else sees.
+//! `core` decides and does no I/O, `driver` moves bytes between it and the carrier, and the
+//! handles in `session` and `stream` are what everyone else sees.
 
 mod batch;
 mod core;
