@@ -2,7 +2,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -12,7 +11,7 @@ use super::tickets::Ticket;
 use super::worker::Worker;
 use crate::http::exchange::{self, Receiver, Sender};
 use crate::metrics::CarrierEnd;
-use crate::mux::{OpenError, Session};
+use crate::mux::{AnyDriver, OpenError, Session};
 use crate::relay::Pressure;
 use crate::wire::carrier::CarrierKind;
 use crate::wire::limits::{MAX_IDLE_STREAMS, MAX_STREAMS};
@@ -140,7 +139,7 @@ impl Carrier {
 pub(super) struct Begun {
     pub(super) kind: CarrierKind,
     pub(super) session: Session,
-    pub(super) driver: Pin<Box<dyn Future<Output = Result<(), String>>>>,
+    pub(super) driver: AnyDriver,
     pub(super) pressure: Rc<Pressure>,
 }
 

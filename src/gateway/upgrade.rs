@@ -24,7 +24,7 @@ use super::{probe, switch};
 use crate::http::framing::Guard;
 use crate::http::headers;
 use crate::metrics::SessionMeters;
-use crate::mux::{Role, Session, Settings};
+use crate::mux::{Role, Session, Settings, any_driver};
 use crate::relay::{Early, Gauged, Socket, WebSocket};
 use crate::wire::carrier::{CarrierKind, MUX_PROTOCOL, WINDOW_HEADER, window};
 use crate::wire::error::{ApiError, ErrorCode};
@@ -90,7 +90,7 @@ where
     Begun {
         kind,
         session,
-        driver: Box::pin(async move { driver.await.map_err(|error| error.to_string()) }),
+        driver: any_driver(driver),
         pressure,
     }
 }

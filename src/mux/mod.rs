@@ -11,6 +11,6 @@ mod session;
 mod stream;
 pub mod yamux;
 
-pub use session::Session;
+pub use session::{AnyDriver, Session, any_driver};
 pub use stream::{RecvHalf, SendHalf, Stream};
 pub use yamux::{Budget, Driver, OpenError, Role, SessionError, Settings, Stats, Violation};

@@ -1,10 +1,21 @@
 //! A session over either kind of carrier.
 
+use std::fmt::Display;
+use std::pin::Pin;
+
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::stream::Stream;
 use super::{Driver, OpenError, Role, Settings, Stats, quic, yamux};
 use crate::metrics::SessionMeters;
+
+/// A driver of whichever kind of session; its error is for people.
+pub type AnyDriver = Pin<Box<dyn Future<Output = Result<(), String>>>>;
+
+/// Makes a session's driver one type, whatever it runs over.
+pub fn any_driver<E: Display>(driver: impl Future<Output = Result<(), E>> + 'static) -> AnyDriver {
+    Box::pin(async move { driver.await.map_err(|error| error.to_string()) })
+}
 
 /// A handle to a session; clones are the same session.
 #[derive(Debug, Clone)]

@@ -11,7 +11,6 @@ mod upgrade;
 mod websocket;
 
 use std::cell::{Cell, RefCell};
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +25,7 @@ use super::metrics::{Climb, Endpoint};
 use super::run::Shared;
 use super::serve;
 use crate::metrics::{CarrierEnd, SessionMeters};
-use crate::mux::{Budget, Role, Session, Settings, Stream};
+use crate::mux::{AnyDriver, Budget, Role, Session, Settings, Stream, any_driver};
 use crate::relay::{Gauged, Pressure, WebSocket};
 use crate::wire::carrier::CarrierKind;
 use crate::wire::control::{CarrierFailed, Message, OpenCarrier};
@@ -135,7 +134,7 @@ pub(super) enum Link {
 /// A session that moves while its driver is polled.
 pub(super) struct Begun {
     pub(super) session: Session,
-    pub(super) driver: Pin<Box<dyn Future<Output = Result<(), String>>>>,
+    pub(super) driver: AnyDriver,
     pub(super) pressure: Rc<Pressure>,
 }
 
@@ -211,7 +210,7 @@ where
     let (session, driver) = Session::new(io, Role::Client, settings, meters, on_stream);
     Begun {
         session,
-        driver: Box::pin(async move { driver.await.map_err(|error| error.to_string()) }),
+        driver: any_driver(driver),
         pressure,
     }
 }

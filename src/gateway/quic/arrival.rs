@@ -12,7 +12,7 @@ use crate::gateway::probe;
 use crate::gateway::tickets::{Purpose, Ticket};
 use crate::gateway::worker::Worker;
 use crate::metrics::SessionMeters;
-use crate::mux::Session;
+use crate::mux::{Session, any_driver};
 use crate::wire::carrier::CarrierKind;
 use crate::wire::limits::TLS_HANDSHAKE;
 use crate::wire::quic::{ACCEPTED, REFUSED};
@@ -84,7 +84,7 @@ fn begin(connection: Connection, meters: SessionMeters) -> Begun {
     Begun {
         kind: CarrierKind::Quic,
         session,
-        driver: Box::pin(async move { driver.await.map_err(|error| error.to_string()) }),
+        driver: any_driver(driver),
         pressure: Rc::default(),
     }
 }
