@@ -3,14 +3,14 @@
 use std::cell::RefCell;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use tokio_util::sync::WaitForCancellationFutureOwned;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::carrier::Carrier;
@@ -24,7 +24,7 @@ use crate::wire::error::{ApiError, ErrorCode};
 pub(super) enum ResponseBody {
     Empty,
     Full(Full<Bytes>),
-    Tunnel(Box<TunnelBody>),
+    Tunnel(TunnelBody),
 }
 
 impl ResponseBody {
@@ -58,7 +58,7 @@ impl Body for ResponseBody {
         match self {
             Self::Empty => true,
             Self::Full(body) => body.is_end_stream(),
-            Self::Tunnel(body) => body.inner.is_end_stream(),
+            Self::Tunnel(body) => body.is_end_stream(),
         }
     }
 
@@ -76,33 +76,106 @@ pub(super) type SenderSlot = Rc<RefCell<Option<Sender>>>;
 
 /// A body from a cluster. Dropped before its end, it resets the stream, which cancels the request
 /// at the target.
+///
+/// hyper asks for no more while the client does not read, so the end of the token is watched by a
+/// task of its own, as soon as the body has not come whole at once.
 pub(super) struct TunnelBody {
-    pub(super) inner: ExchangeBody,
+    under_way: Rc<RefCell<UnderWay>>,
+    watch: Option<AbortOnDropHandle<()>>,
+}
+
+/// A response under way.
+pub(super) struct UnderWay {
+    /// None once the token has ended.
+    pub(super) body: Option<ExchangeBody>,
     pub(super) returned: oneshot::Receiver<Receiver>,
     pub(super) slot: SenderSlot,
     /// The request's body, while it is still being sent.
-    pub(super) _upload: Option<AbortOnDropHandle<()>>,
+    pub(super) upload: Option<AbortOnDropHandle<()>>,
     pub(super) carrier: Rc<Carrier>,
-    pub(super) ended: Pin<Box<WaitForCancellationFutureOwned>>,
+    pub(super) token_ended: CancellationToken,
+    /// Ends the client's connection, where nobody else shares it.
+    pub(super) connection: Option<CancellationToken>,
     pub(super) record: Record,
+    pub(super) waiting: Option<Waker>,
 }
 
 impl TunnelBody {
+    pub(super) fn new(under_way: UnderWay) -> Self {
+        Self {
+            under_way: Rc::new(RefCell::new(under_way)),
+            watch: None,
+        }
+    }
+
+    /// A body that is cut is not over: its error is still to be told.
+    fn is_end_stream(&self) -> bool {
+        let under_way = self.under_way.borrow();
+        under_way.body.as_ref().is_some_and(Body::is_end_stream)
+    }
+
     fn poll_frame(
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, ExchangeError>>> {
-        if self.ended.as_mut().poll(cx).is_ready() {
-            self.record.outcome(Outcome::Revoked);
-            return Poll::Ready(Some(Err(revoked())));
+        let mut under_way = self.under_way.borrow_mut();
+        let item = under_way.poll_frame(cx);
+        if self.watch.is_none() && !under_way.is_over() {
+            let token_ended = under_way.token_ended.clone();
+            let watched = Rc::downgrade(&self.under_way);
+            self.watch = Some(spawn_owned(async move {
+                token_ended.cancelled().await;
+                if let Some(under_way) = watched.upgrade() {
+                    under_way.borrow_mut().cut();
+                }
+            }));
         }
-        let item = ready!(Pin::new(&mut self.inner).poll_frame(cx));
+        item
+    }
+}
+
+impl UnderWay {
+    fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, ExchangeError>>> {
+        if self.token_ended.is_cancelled() {
+            self.cut();
+        }
+        let Some(body) = &mut self.body else {
+            return Poll::Ready(Some(Err(revoked())));
+        };
+        let Poll::Ready(item) = Pin::new(&mut *body).poll_frame(cx) else {
+            self.waiting = Some(cx.waker().clone());
+            return Poll::Pending;
+        };
         match &item {
             Some(Err(error)) => self.record.failed(error),
-            _ if self.inner.is_complete() => self.finish(),
+            _ if body.is_complete() => self.finish(),
             _ => {}
         }
         Poll::Ready(item)
+    }
+
+    fn is_over(&self) -> bool {
+        self.body.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    /// The token has ended: lets go of the stream, and of the client.
+    fn cut(&mut self) {
+        if self.is_over() {
+            return;
+        }
+        self.record.outcome(Outcome::Revoked);
+        self.body = None;
+        self.slot.take();
+        self.upload = None;
+        if let Some(connection) = &self.connection {
+            connection.cancel();
+        }
+        if let Some(waiting) = self.waiting.take() {
+            waiting.wake();
+        }
     }
 
     fn finish(&mut self) {
@@ -113,9 +186,9 @@ impl TunnelBody {
     }
 }
 
-impl Drop for TunnelBody {
+impl Drop for UnderWay {
     fn drop(&mut self) {
-        if self.inner.is_complete() {
+        if self.body.as_ref().is_some_and(ExchangeBody::is_complete) {
             self.finish();
         }
     }

@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+use tokio_util::sync::CancellationToken;
 
 use super::metrics::TlsResult;
 use super::service::{self, Client};
@@ -92,11 +93,13 @@ where
 {
     let (io, heads) = Guard::new(io);
     let drain = worker.shared.drain.clone();
+    let cut = CancellationToken::new();
     let client = Rc::new(Client {
         peer,
         sni,
         tls,
         heads: Some(heads),
+        cut: Some(cut.clone()),
     });
     let service =
         service_fn(move |request| service::handle(Rc::clone(&worker), Rc::clone(&client), request));
@@ -109,11 +112,19 @@ where
         .serve_connection(TokioIo::new(io), service)
         .with_upgrades();
     let mut connection = pin!(connection);
+    let served = async {
+        tokio::select! {
+            ended = connection.as_mut() => return ended,
+            () = drain.cancelled() => connection.as_mut().graceful_shutdown(),
+        }
+        connection.await
+    };
+    // hyper, asked first, ends the connection itself unless the client takes no more.
     tokio::select! {
-        ended = connection.as_mut() => return ended,
-        () = drain.cancelled() => connection.as_mut().graceful_shutdown(),
+        biased;
+        ended = served => ended,
+        () = cut.cancelled() => Ok(()),
     }
-    connection.await
 }
 
 async fn serve_h2(
@@ -128,6 +139,7 @@ async fn serve_h2(
         sni,
         tls: true,
         heads: None,
+        cut: None,
     });
     let service =
         service_fn(move |request| service::handle(Rc::clone(&worker), Rc::clone(&client), request));

@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use hyper::body::Incoming;
+use tokio_util::sync::CancellationToken;
 
 use super::body::ResponseBody;
 use super::hosts::Site;
@@ -29,6 +30,8 @@ pub(super) struct Client {
     pub(super) tls: bool,
     /// The second opinion on each HTTP/1 head; HTTP/2 needs none.
     pub(super) heads: Option<Heads>,
+    /// Ends the connection at once; none where several requests share it.
+    pub(super) cut: Option<CancellationToken>,
 }
 
 /// The service whose clients understand Kubernetes' own errors.

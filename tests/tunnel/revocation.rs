@@ -154,18 +154,48 @@ async fn a_download_that_nobody_reads_ends_with_its_token() {
     target
         .send("HTTP/1.1 200 OK\r\nContent-Length: 1000000000000\r\n\r\n")
         .await;
-    let block = vec![b'x'; 1024 * 1024];
-    let pause = Duration::from_secs(2);
-    while tokio::time::timeout(
-        pause,
-        tokio::io::AsyncWriteExt::write_all(&mut target.io, &block),
-    )
-    .await
-    .is_ok()
-    {}
+    fill(&mut target).await;
     tunnel.gateway.revoke(&tunnel.subject);
     target.closed().await;
-    drop(client);
+    // And so does the client's connection, behind what had been sent.
+    client.closed().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_http2_stream_that_nobody_reads_ends_with_its_token() {
+    let (origin, mut targets) = Origin::accepting().await;
+    let tunnel = Tunnel::to(&origin);
+    let client = H2::connect(&tunnel, Form::Host).await;
+    let request = h2client::request(&tunnel, Form::Host, "GET", "/")
+        .body(empty())
+        .unwrap();
+    let asked = tokio::spawn(async move { client.ok(request).await });
+    let mut target = targets.next().await;
+    target.head().await;
+    target
+        .send("HTTP/1.1 200 OK\r\nContent-Length: 1000000000000\r\n\r\n")
+        .await;
+    let mut unread = asked.await.unwrap().into_body();
+    fill(&mut target).await;
+    tunnel.gateway.revoke(&tunnel.subject);
+    target.closed().await;
+    while let Some(piece) = frame(&mut unread).await {
+        if piece.is_err() {
+            return;
+        }
+    }
+    panic!("a cut body came to a proper end");
+}
+
+/// Sends until nobody has taken any for a while.
+async fn fill(target: &mut Conn) {
+    let block = vec![b'x'; 1024 * 1024];
+    let pause = Duration::from_secs(2);
+    let mut send = async || {
+        let write = tokio::io::AsyncWriteExt::write_all(&mut target.io, &block);
+        tokio::time::timeout(pause, write).await
+    };
+    while send().await.is_ok() {}
 }
 
 #[tokio::test(flavor = "multi_thread")]

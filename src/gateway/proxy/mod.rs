@@ -16,7 +16,7 @@ use hyper::upgrade::OnUpgrade;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::body::{ResponseBody, SenderSlot, TunnelBody, revoked};
+use super::body::{ResponseBody, SenderSlot, TunnelBody, UnderWay, revoked};
 use super::carrier::Carrier;
 use super::record::Record;
 use super::service::{Client, Refusal};
@@ -106,6 +106,7 @@ pub(super) async fn forward(
         ended_with_head,
         record,
         ended,
+        connection: client.cut.clone(),
     };
     exchange.run(worker, body, expects, upgrade, &context).await
 }
@@ -182,6 +183,8 @@ struct Exchange {
     ended_with_head: bool,
     record: Record,
     ended: CancellationToken,
+    /// Ends the client's connection, where nobody else shares it.
+    connection: Option<CancellationToken>,
 }
 
 impl Exchange {
@@ -258,19 +261,21 @@ impl Exchange {
             }
             return Ok(response);
         }
-        let (inner, returned) = ExchangeBody::new(
+        let (body, returned) = ExchangeBody::new(
             self.begun.receiver,
             response.headers(),
             self.record.counted.received.clone(),
         );
-        *response.body_mut() = ResponseBody::Tunnel(Box::new(TunnelBody {
-            inner,
+        *response.body_mut() = ResponseBody::Tunnel(TunnelBody::new(UnderWay {
+            body: Some(body),
             returned,
             slot,
-            _upload: upload.into_task(),
+            upload: upload.into_task(),
             carrier: self.begun.carrier,
-            ended: Box::pin(self.ended.cancelled_owned()),
+            token_ended: self.ended,
+            connection: self.connection,
             record: self.record,
+            waiting: None,
         }));
         Ok(response)
     }
