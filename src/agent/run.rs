@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use tokio::runtime::{Builder, Handle, LocalOptions};
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -24,6 +24,7 @@ use super::target::Targets;
 use crate::admin::{AdminAddresses, AdminError, AdminServer, Beat, Watchdog};
 use crate::config::{Live, Problems, Settings};
 use crate::mux::Budget;
+use crate::process;
 
 /// A gateway is given this long to hear of a drain before carriers close.
 const DRAIN_NOTICE: Duration = Duration::from_secs(2);
@@ -198,9 +199,7 @@ fn thread_main(
     beat: Beat,
     ready: &std::sync::mpsc::Sender<Result<(), String>>,
 ) -> io::Result<()> {
-    let runtime = Builder::new_current_thread()
-        .enable_all()
-        .build_local(LocalOptions::default())?;
+    let runtime = process::data_runtime()?;
     runtime.block_on(beat.beside(async {
         let metrics = &told.1;
         metrics.runtimes().add("agent", Handle::current());

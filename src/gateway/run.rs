@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 
-use tokio::runtime::{Builder, Handle, LocalOptions};
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -28,6 +28,7 @@ use super::tls::{Certificate, Source, TlsError};
 use super::worker::{self, Listeners};
 use crate::admin::{AdminAddresses, AdminError, AdminServer, Beat, Failing, Watchdog};
 use crate::config::{Live, Problems, Settings};
+use crate::process;
 
 /// Why the gateway does not start.
 #[derive(Debug, thiserror::Error)]
@@ -303,9 +304,7 @@ fn spawn(
     let (ended, end) = oneshot::channel();
     let ending = Ending(index, Arc::clone(&shared));
     let runtime = move || -> io::Result<()> {
-        let runtime = Builder::new_current_thread()
-            .enable_all()
-            .build_local(LocalOptions::default())?;
+        let runtime = process::data_runtime()?;
         runtime.block_on(beat.beside(worker::run(index, shared, listeners, mailbox)))
     };
     thread::Builder::new()

@@ -63,6 +63,12 @@ pub(super) const USELESS_RATE: u32 = 1_000;
 /// Stream ids below the last that are not given out: a successor is wanted long before.
 pub(super) const LAST_ID: u32 = u32::MAX - (1 << 20);
 
+/// The shortest round trip of the last one or two of these is the path's.
+pub(super) const RTT_PERIOD: Duration = Duration::from_secs(30);
+
+/// What a round trip counts for at least: within one machine, the two programs' turns on the processor are longer than the path.
+pub(super) const LEAST_RTT: Duration = Duration::from_micros(250);
+
 /// What a session may use, and what its ends have agreed.
 #[derive(Debug, Clone)]
 pub struct Settings {

@@ -122,6 +122,10 @@ impl Core {
     }
 
     fn insert(&mut self, id: u32, is: State) -> Key {
+        // Now, while nothing stands in line yet.
+        if self.round_trip.shortest().is_none() {
+            self.ping();
+        }
         self.streams.insert(Record {
             id,
             credit: self.settings.send_window,

@@ -1,13 +1,15 @@
 //! How much a peer may send: windows that grow to the bandwidth-delay product.
 
 use super::{Core, Key};
-use crate::mux::yamux::settings::{MAX_WINDOW, RTT_STALE, SHRINK_AFTER};
+use crate::mux::yamux::settings::{LEAST_RTT, MAX_WINDOW, RTT_PERIOD, RTT_STALE, SHRINK_AFTER};
 
-/// The time that a ping takes there and back.
+/// The shortest time that a ping took there and back lately: that of the path, without the queues on it. A
+/// window tuned by a time in which the bytes it lets out stand in line would grow by its own doing.
 #[derive(Debug, Default)]
 pub(super) struct RoundTrip {
-    /// In microseconds; falls at once and rises slowly, so that a queue is not taken for distance.
-    smoothed: Option<u32>,
+    /// In microseconds, of this period and of the one before.
+    shortest: [Option<u32>; 2],
+    period_since: u32,
     measured_at: u32,
     asked: Option<u32>,
     number: u32,
@@ -29,26 +31,32 @@ impl RoundTrip {
         let Some(asked) = self.asked.filter(|_| number == self.number) else {
             return;
         };
+        if now.wrapping_sub(self.period_since) > super::micros(RTT_PERIOD) {
+            self.shortest = [None, self.shortest[0]];
+            self.period_since = now;
+        }
         let sample = now.wrapping_sub(asked);
-        self.smoothed = Some(match self.smoothed {
-            Some(before) if sample > before => before + (sample - before) / 8,
-            _ => sample,
-        });
+        self.shortest[0] = Some(self.shortest[0].map_or(sample, |least| least.min(sample)));
         self.asked = None;
         self.measured_at = now;
     }
 
+    pub(super) fn shortest(&self) -> Option<u32> {
+        self.shortest.into_iter().flatten().min()
+    }
+
     fn is_stale(&self, now: u32) -> bool {
-        self.smoothed.is_none() || now.wrapping_sub(self.measured_at) > super::micros(RTT_STALE)
+        self.shortest().is_none() || now.wrapping_sub(self.measured_at) > super::micros(RTT_STALE)
     }
 }
 
 impl Core {
     /// Bytes to add to a stream's window now, after they have been tuned to the path.
     ///
-    /// A window that was used up within two round trips is what held the peer back: it doubles,
-    /// as long as the budgets have room. One that was not needed for long goes back to its first
-    /// size, by not being topped up until it has.
+    /// A window of which half was used up within a round trip is what held the peer back: it
+    /// doubles, as long as the budgets have room, and so comes to two to four times what the path
+    /// holds. One that was not needed for long goes back to its first size, by not being topped up
+    /// until it has.
     pub(super) fn top_up(&mut self, key: Key) -> u32 {
         if self.round_trip.is_stale(self.now) {
             self.ping();
@@ -65,8 +73,8 @@ impl Core {
             target = old.min(first);
         } else if self
             .round_trip
-            .smoothed
-            .is_some_and(|rtt| took < rtt.saturating_mul(2))
+            .shortest()
+            .is_some_and(|rtt| took < rtt.max(super::micros(LEAST_RTT)))
         {
             let grown = old.saturating_mul(2).min(MAX_WINDOW);
             if self.reserve(grown - old) {
