@@ -66,8 +66,14 @@ pub(super) const LAST_ID: u32 = u32::MAX - (1 << 20);
 /// The shortest round trip of the last one or two of these is the path's.
 pub(super) const RTT_PERIOD: Duration = Duration::from_secs(30);
 
-/// What a round trip counts for at least: within one machine, the two programs' turns on the processor are longer than the path.
+/// What of a round trip is not the path's: both programs' turns on the processor.
+pub(super) const PROCESSING: Duration = Duration::from_micros(500);
+
+/// A path counts for so long at least: windows below what is read meanwhile cost processor time.
 pub(super) const LEAST_RTT: Duration = Duration::from_micros(250);
+
+/// The time over which a stream's use of its window is measured, at least.
+pub(super) const LEAST_SPAN: Duration = Duration::from_millis(5);
 
 /// What a session may use, and what its ends have agreed.
 #[derive(Debug, Clone)]

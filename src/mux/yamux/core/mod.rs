@@ -19,7 +19,7 @@ use std::task::Waker;
 use tokio::time::Instant;
 
 use super::error::{OpenError, SessionError};
-use super::header::{HEADER, Header, Kind, RST, SYN, reason};
+use super::header::{HEADER, Header, Kind, RST, reason};
 use super::session::Role;
 use super::settings::{Budget, DEAD_AFTER, LAST_ID, PING_AFTER, Settings};
 use pool::Pool;
@@ -87,7 +87,7 @@ impl Core {
             control: VecDeque::new(),
             answers: VecDeque::new(),
             lanes: Lanes::default(),
-            round_trip: RoundTrip::default(),
+            round_trip: RoundTrip::new(),
             useless: Useless::new(now),
             heard: now,
             leaving: false,
@@ -122,10 +122,6 @@ impl Core {
     }
 
     fn insert(&mut self, id: u32, is: State) -> Key {
-        // Now, while nothing stands in line yet.
-        if self.round_trip.shortest().is_none() {
-            self.ping();
-        }
         self.streams.insert(Record {
             id,
             credit: self.settings.send_window,
@@ -137,7 +133,8 @@ impl Core {
             window: self.settings.receive_window,
             target: self.settings.receive_window,
             reserved: self.settings.receive_window,
-            updated_at: self.now,
+            used: 0,
+            span_at: self.now,
             reader: None,
             writer: None,
             queues: 0,
@@ -339,14 +336,8 @@ impl Core {
         if silent < PING_AFTER {
             return Ok(self.heard + PING_AFTER);
         }
-        self.ping();
+        self.round_trip.want();
         Ok(self.heard + DEAD_AFTER)
-    }
-
-    fn ping(&mut self) {
-        if let Some(number) = self.round_trip.begin(self.now) {
-            self.control(Kind::Ping, SYN, 0, number);
-        }
     }
 
     /// The tasks to wake; the empty vector comes back by [`Core::keep_wakes`].

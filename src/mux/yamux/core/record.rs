@@ -32,8 +32,10 @@ pub(super) struct Record {
     pub(super) target: u32,
     /// What the receive budgets hold for it.
     pub(super) reserved: u32,
-    /// When the window was last topped up, in microseconds of the session's clock.
-    pub(super) updated_at: u32,
+    /// Bytes read since `span_at`, both for the tuning of the window.
+    pub(super) used: u32,
+    /// In microseconds of the session's clock.
+    pub(super) span_at: u32,
     pub(super) reader: Option<Waker>,
     pub(super) writer: Option<Waker>,
     /// Queues of the session that hold its key.

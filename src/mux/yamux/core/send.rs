@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::{Core, Key};
 use crate::mux::yamux::batch::Batch;
-use crate::mux::yamux::header::{FIN, HEADER, Kind};
+use crate::mux::yamux::header::{FIN, HEADER, Header, Kind, SYN};
 use crate::mux::yamux::settings::{
     ALONE, FAST_RUN, GRANT, LATELY, LITTLE, QUANTUM, SEND_BUDGET, SMALL_WRITE,
 };
@@ -76,7 +76,8 @@ impl Core {
             let Some(stream) = self.streams.get(key) else {
                 return Write::Closed;
             };
-            if stream.is.reset || stream.is.finished || self.ended {
+            // A session that closes sends what it has; one more byte for each that left would keep it open.
+            if stream.is.reset || stream.is.finished || self.refusing || self.ended {
                 return Write::Closed;
             }
             let credit = stream.credit as usize;
@@ -183,6 +184,8 @@ impl Core {
                 .or_else(|| self.answers.pop_front())
             {
                 batch.push_header(header);
+            } else if let Some(number) = self.round_trip.begin(self.now) {
+                batch.push_header(Header::frame(Kind::Ping, SYN, 0, number));
             } else if let Some(key) = self.updates.pop_front() {
                 self.put_update(key, batch);
             } else if batch.room() >= HEADER + LEAST_PAYLOAD
@@ -269,7 +272,10 @@ impl Core {
 
     /// Whether a turn of the driver would do something.
     pub(in crate::mux::yamux) fn has_output(&self) -> bool {
-        let idle = self.control.is_empty() && self.answers.is_empty() && self.updates.is_empty();
+        let idle = self.control.is_empty()
+            && self.answers.is_empty()
+            && self.updates.is_empty()
+            && !self.round_trip.is_wanted();
         !(idle && self.lanes.fast.is_empty() && self.lanes.bulk.is_empty())
     }
 

@@ -1,7 +1,9 @@
 //! How much a peer may send: windows that grow to the bandwidth-delay product.
 
 use super::{Core, Key};
-use crate::mux::yamux::settings::{LEAST_RTT, MAX_WINDOW, RTT_PERIOD, RTT_STALE, SHRINK_AFTER};
+use crate::mux::yamux::settings::{
+    LEAST_RTT, LEAST_SPAN, MAX_WINDOW, PROCESSING, RTT_PERIOD, RTT_STALE, SHRINK_AFTER,
+};
 
 /// The shortest time that a ping took there and back lately: that of the path, without the queues on it. A
 /// window tuned by a time in which the bytes it lets out stand in line would grow by its own doing.
@@ -11,14 +13,33 @@ pub(super) struct RoundTrip {
     shortest: [Option<u32>; 2],
     period_since: u32,
     measured_at: u32,
+    /// A ping is to be sent.
+    wanted: bool,
     asked: Option<u32>,
     number: u32,
 }
 
 impl RoundTrip {
-    /// The number of a ping to send, unless one is under way.
+    /// Asks at once, while nothing stands in line yet.
+    pub(super) fn new() -> Self {
+        Self {
+            wanted: true,
+            ..Self::default()
+        }
+    }
+
+    /// Has a ping sent with what leaves next, unless one is under way.
+    pub(super) fn want(&mut self) {
+        self.wanted = self.asked.is_none();
+    }
+
+    pub(super) fn is_wanted(&self) -> bool {
+        self.wanted
+    }
+
+    /// The number of the ping that leaves now.
     pub(super) fn begin(&mut self, now: u32) -> Option<u32> {
-        if self.asked.is_some() {
+        if !std::mem::take(&mut self.wanted) {
             return None;
         }
         self.asked = Some(now);
@@ -41,7 +62,7 @@ impl RoundTrip {
         self.measured_at = now;
     }
 
-    pub(super) fn shortest(&self) -> Option<u32> {
+    fn shortest(&self) -> Option<u32> {
         self.shortest.into_iter().flatten().min()
     }
 
@@ -53,43 +74,67 @@ impl RoundTrip {
 impl Core {
     /// Bytes to add to a stream's window now, after they have been tuned to the path.
     ///
-    /// A window of which half was used up within a round trip is what held the peer back: it
-    /// doubles, as long as the budgets have room, and so comes to two to four times what the path
-    /// holds. One that was not needed for long goes back to its first size, by not being topped up
-    /// until it has.
+    /// A window of which half goes within a round trip is what holds the peer back: it doubles, as
+    /// long as the budgets have room, and so comes to two to four times what the path holds. One
+    /// that was not needed for long goes back to its first size, by not being topped up until it has.
     pub(super) fn top_up(&mut self, key: Key) -> u32 {
         if self.round_trip.is_stale(self.now) {
-            self.ping();
+            self.round_trip.want();
         }
-        let first = self.settings.receive_window;
-        let now = self.now;
+        let Some(took) = self.note_use(key) else {
+            return 0;
+        };
         let Some(stream) = self.streams.get(key) else {
             return 0;
         };
-        let took = now.wrapping_sub(stream.updated_at);
         let old = stream.target;
         let mut target = old;
         if took > super::micros(SHRINK_AFTER) {
-            target = old.min(first);
-        } else if self
-            .round_trip
-            .shortest()
-            .is_some_and(|rtt| took < rtt.max(super::micros(LEAST_RTT)))
-        {
+            target = old.min(self.settings.receive_window);
+        } else if self.in_a_round_trip(stream.used, took) >= u64::from(old / 2) {
             let grown = old.saturating_mul(2).min(MAX_WINDOW);
             if self.reserve(grown - old) {
                 target = grown;
             }
         }
+        if target != old || took >= super::micros(LEAST_SPAN) {
+            self.begin_span(key);
+        }
         self.set_target(key, target)
     }
 
-    fn set_target(&mut self, key: Key, target: u32) -> u32 {
+    /// Adds what was read since the last update to the stream's current span; says how long that is.
+    fn note_use(&mut self, key: Key) -> Option<u32> {
         let now = self.now;
+        let stream = self.streams.get_mut(key)?;
+        let held = stream.window + stream.unread.bytes();
+        stream.used += stream.target.saturating_sub(held);
+        Some(now.wrapping_sub(stream.span_at))
+    }
+
+    fn begin_span(&mut self, key: Key) {
+        let now = self.now;
+        if let Some(stream) = self.streams.get_mut(key) {
+            stream.span_at = now;
+            stream.used = 0;
+        }
+    }
+
+    /// What a stream uses in a round trip that has used so much in so many microseconds. They count
+    /// as [`LEAST_SPAN`] at least: bytes come in bursts, whose rate is not the stream's.
+    fn in_a_round_trip(&self, used: u32, took: u32) -> u64 {
+        let Some(shortest) = self.round_trip.shortest() else {
+            return 0;
+        };
+        let path = shortest.saturating_sub(super::micros(PROCESSING));
+        let rtt = path.max(super::micros(LEAST_RTT));
+        u64::from(used) * u64::from(rtt) / u64::from(took.max(super::micros(LEAST_SPAN)))
+    }
+
+    fn set_target(&mut self, key: Key, target: u32) -> u32 {
         let Some(stream) = self.streams.get_mut(key) else {
             return 0;
         };
-        stream.updated_at = now;
         stream.reserved += target.saturating_sub(stream.target);
         stream.target = target;
         let held = stream.window + stream.unread.bytes();
