@@ -22,6 +22,10 @@ use crate::wire::limits::{MAX_HEADER_BYTES, MAX_HEADERS, MAX_IDLE_ORIGINS, ORIGI
 type H1 = http1::SendRequest<ExchangeBody>;
 type H2 = http2::SendRequest<ExchangeBody>;
 
+/// Bytes of a response that are read from a target in one go, and held for each one whose reader has
+/// stopped. hyper's own limit is 400 KiB: a thousand streams would hold half a GiB.
+const READ_AHEAD: usize = 2 * MAX_HEADER_BYTES;
+
 /// Why a target gave no response, for the operator.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::agent) enum OriginError {
@@ -151,6 +155,7 @@ impl Pool {
         let (mut sender, connection) = http1::Builder::new()
             .max_headers(MAX_HEADERS)
             .max_header_size(MAX_HEADER_BYTES)
+            .max_buf_size(READ_AHEAD)
             .handshake(io)
             .await
             .map_err(OriginError::Http)?;

@@ -157,3 +157,6 @@ impl Core {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;
