@@ -40,7 +40,8 @@ impl ExchangeError {
             Self::Reset(error) => error,
             Self::Cut | Self::Io(_) => ApiError::new(
                 ErrorCode::Unavailable,
-                "the agent's connection was lost before it answered; try again",
+                "the agent's connection was lost before it answered, or the agent takes no more streams \
+                 (its `tunnel.receive_memory_mib`); try again",
             ),
             Self::Protocol(error) => ApiError::new(
                 ErrorCode::Internal,
