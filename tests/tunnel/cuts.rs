@@ -88,9 +88,7 @@ async fn breaks_off_http2(end: impl AsyncFn(&Tunnel, Conn)) {
         let request = h2client::request(&tunnel, Form::Host, "GET", "/")
             .body(empty())
             .unwrap();
-        let asked = tokio::spawn(async move { client.ok(request).await });
-        let mut target = targets.next().await;
-        target.head().await;
+        let (asked, mut target) = client.reach(request, &mut targets).await;
         begin(&mut target, framing).await;
         let mut body = asked.await.unwrap().into_body();
         end(&tunnel, target).await;

@@ -55,9 +55,7 @@ async fn a_gateway_told_to_end_lets_requests_end_and_takes_no_new_ones() {
     let request = h2client::request(&tunnel, Form::Host, "GET", "/")
         .body(empty())
         .unwrap();
-    let asked = tokio::spawn(async move { client.ok(request).await });
-    let mut waiting = targets.next().await;
-    waiting.head().await;
+    let (asked, mut waiting) = client.reach(request, &mut targets).await;
     let addr = tunnel.gateway.addr;
     tunnel.gateway.process.signal("TERM");
     let end = std::time::Instant::now() + MINUTE;

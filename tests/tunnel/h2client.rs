@@ -2,6 +2,7 @@
 
 use crate::{
     fixture::{Form, Tunnel, tls},
+    origin::{Accepted, Conn},
     wire::within,
 };
 use bytes::Bytes;
@@ -13,7 +14,7 @@ use hyper::{
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use std::convert::Infallible;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, task::JoinHandle};
 
 pub type Payload = BoxBody<Bytes, Infallible>;
 
@@ -99,6 +100,19 @@ impl H2 {
         let response = self.send(request).await.expect("a response");
         assert_eq!(response.status(), 200, "{response:?}");
         response
+    }
+
+    /// Sends a request as far as its target, which has got the head and has not answered.
+    pub async fn reach(
+        &self,
+        request: Request<Payload>,
+        targets: &mut Accepted,
+    ) -> (JoinHandle<Response<Incoming>>, Conn) {
+        let client = self.clone();
+        let asked = tokio::spawn(async move { client.ok(request).await });
+        let mut target = targets.next().await;
+        target.head().await;
+        (asked, target)
     }
 }
 

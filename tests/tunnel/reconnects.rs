@@ -110,9 +110,7 @@ async fn a_killed_gateway_gives_no_body_that_looks_complete() {
     let request = h2client::request(&tunnel, Form::Host, "GET", "/")
         .body(empty())
         .unwrap();
-    let asked = tokio::spawn(async move { client.ok(request).await });
-    let mut target = targets.next().await;
-    target.head().await;
+    let (asked, mut target) = client.reach(request, &mut targets).await;
     target
         .send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
         .await;

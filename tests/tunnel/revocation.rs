@@ -169,9 +169,7 @@ async fn an_http2_stream_that_nobody_reads_ends_with_its_token() {
     let request = h2client::request(&tunnel, Form::Host, "GET", "/")
         .body(empty())
         .unwrap();
-    let asked = tokio::spawn(async move { client.ok(request).await });
-    let mut target = targets.next().await;
-    target.head().await;
+    let (asked, mut target) = client.reach(request, &mut targets).await;
     target
         .send("HTTP/1.1 200 OK\r\nContent-Length: 1000000000000\r\n\r\n")
         .await;
@@ -214,10 +212,7 @@ async fn http2_streams_end_with_their_token_and_the_connection_lives() {
         request
             .headers_mut()
             .insert("authorization", format!("Bearer {token}").parse().unwrap());
-        let asking = client.clone();
-        let asked = tokio::spawn(async move { asking.ok(request).await });
-        let mut target = targets.next().await;
-        target.head().await;
+        let (asked, mut target) = client.reach(request, &mut targets).await;
         target
             .send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
             .await;
