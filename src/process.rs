@@ -11,7 +11,7 @@ use crate::config::{LogLevelError, Problems};
 
 /// Turns of a runtime's tasks between two looks for what has come from the network; tokio's default is
 /// 61. A turn that moves bulk takes some 100 µs, and whoever has just been sent something waits for all
-/// of them: with 8 a small request beside four downloads takes half as long at its 99th percentile.
+/// of them.
 const EVENT_INTERVAL: u32 = 8;
 
 /// Something went wrong while running.

@@ -74,6 +74,11 @@ pub(super) struct State {
 }
 
 impl Record {
+    /// Bytes of the window that the peer may still send, or that nobody has read.
+    pub(super) fn held(&self) -> u32 {
+        self.window + self.unread.bytes()
+    }
+
     pub(super) fn has_handle(&self) -> bool {
         self.is.sender || self.is.receiver
     }

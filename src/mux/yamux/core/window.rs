@@ -81,17 +81,17 @@ impl Core {
         if self.round_trip.is_stale(self.now) {
             self.round_trip.want();
         }
-        let Some(took) = self.note_use(key) else {
+        let now = self.now;
+        let Some(stream) = self.streams.get_mut(key) else {
             return 0;
         };
-        let Some(stream) = self.streams.get(key) else {
-            return 0;
-        };
+        stream.used += stream.target.saturating_sub(stream.held());
+        let (used, took) = (stream.used, now.wrapping_sub(stream.span_at));
         let old = stream.target;
         let mut target = old;
         if took > super::micros(SHRINK_AFTER) {
             target = old.min(self.settings.receive_window);
-        } else if self.in_a_round_trip(stream.used, took) >= u64::from(old / 2) {
+        } else if self.in_a_round_trip(used, took) >= u64::from(old / 2) {
             let grown = old.saturating_mul(2).min(MAX_WINDOW);
             if self.reserve(grown - old) {
                 target = grown;
@@ -101,15 +101,6 @@ impl Core {
             self.begin_span(key);
         }
         self.set_target(key, target)
-    }
-
-    /// Adds what was read since the last update to the stream's current span; says how long that is.
-    fn note_use(&mut self, key: Key) -> Option<u32> {
-        let now = self.now;
-        let stream = self.streams.get_mut(key)?;
-        let held = stream.window + stream.unread.bytes();
-        stream.used += stream.target.saturating_sub(held);
-        Some(now.wrapping_sub(stream.span_at))
     }
 
     fn begin_span(&mut self, key: Key) {
@@ -137,7 +128,7 @@ impl Core {
         };
         stream.reserved += target.saturating_sub(stream.target);
         stream.target = target;
-        let held = stream.window + stream.unread.bytes();
+        let held = stream.held();
         let add = target.saturating_sub(held);
         stream.window += add;
         // While a window shrinks, what the peer may still use of the larger one stays reserved.
@@ -151,9 +142,8 @@ impl Core {
     /// Whether so much of a stream's window has been read that the peer should be told.
     pub(super) fn is_update_due(&self, key: Key) -> bool {
         self.streams.get(key).is_some_and(|stream| {
-            let held = stream.window + stream.unread.bytes();
             let open = !stream.is.reset && !stream.is.fin_received && stream.is.receiver;
-            open && stream.target.saturating_sub(held) >= stream.target / 2
+            open && stream.target.saturating_sub(stream.held()) >= stream.target / 2
         })
     }
 }
