@@ -1,6 +1,7 @@
 //! The agent as a whole: start, drain, end.
 
 use std::cell::{Cell, RefCell};
+use std::convert::Infallible;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -31,6 +32,10 @@ const DRAIN_NOTICE: Duration = Duration::from_secs(2);
 
 /// Requests that were on their way when the gateway heard of the drain arrive within this.
 const DRAIN_SETTLE: Duration = Duration::from_millis(300);
+
+/// How often what needs no hurry is looked at: requests that may have been given up, connections that
+/// nobody uses.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Why the agent does not start.
 #[derive(Debug, thiserror::Error)]
@@ -218,6 +223,7 @@ fn thread_main(
             () = connect::run(Rc::clone(&shared)) => {}
             () = drained(&shared) => {}
             () = follow(live, &shared) => {}
+            never = look(&shared) => match never {},
         }
     }));
     Ok(())
@@ -235,6 +241,15 @@ async fn follow(mut live: Live<AgentConfig>, shared: &Shared) {
             }
             Err(error) => tracing::error!(%error, "the services stay as they were"),
         }
+    }
+}
+
+/// Tells every [`LOOK`] all who have something to look at, and lets go of what nobody has used.
+async fn look(shared: &Shared) -> Infallible {
+    loop {
+        sleep(LOOK).await;
+        shared.looks.notify_waiters();
+        shared.targets().expire();
     }
 }
 
@@ -263,6 +278,8 @@ pub(super) struct Shared {
     pub(super) carriers: Carriers,
     /// What the gateway may send that no target has read.
     pub(super) budget: Arc<Budget>,
+    /// Told every [`LOOK`]: one timer, where one for each request would cost a system call each.
+    pub(super) looks: Notify,
     active: Cell<usize>,
     became_idle: Notify,
 }
@@ -287,6 +304,7 @@ impl Shared {
             draining,
             drain_told: CancellationToken::new(),
             carriers,
+            looks: Notify::new(),
             active: Cell::new(0),
             became_idle: Notify::new(),
         }

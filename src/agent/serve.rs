@@ -6,7 +6,6 @@ mod raw;
 use std::future::pending;
 use std::pin::pin;
 use std::rc::Rc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -14,8 +13,7 @@ use http::{Method, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::{Frame as BodyFrame, Incoming};
 use hyper_util::rt::TokioIo;
-use tokio::sync::{mpsc, oneshot};
-use tokio::time::interval;
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use patience::Patience;
 
@@ -33,10 +31,6 @@ use crate::wire::head::{RequestHead, ResponseHead};
 use crate::wire::limits::MAX_DATA_FRAME;
 use crate::wire::raw::RawProtocol;
 
-/// How often a stream is looked at whose request body the target does not read: the gateway may
-/// have given it up behind bytes that nobody takes.
-const LOOK: Duration = Duration::from_secs(1);
-
 /// Interim responses that wait to be sent on; more are dropped.
 pub(super) const INTERIM_QUEUE: usize = 4;
 
@@ -48,7 +42,8 @@ pub(super) async fn run(shared: Rc<Shared>, stream: Stream) {
     }
     while let Ok(Some(Frame::Request(head))) = receiver.next().await {
         let active = shared.begin();
-        let Some(ends) = serve(&shared, *head, sender, receiver).await else {
+        // On the heap while it lasts: a stream that waits for its next request holds none of it.
+        let Some(ends) = Box::pin(serve(&shared, *head, sender, receiver)).await else {
             return;
         };
         (sender, receiver) = ends;
@@ -84,6 +79,7 @@ async fn serve(
         shared.metrics.kubernetes_requests.inc();
     }
     let mut exchange = Exchange {
+        looks: &shared.looks,
         sender,
         inbound: Inbound::Lost,
         method: head.method.clone(),
@@ -91,7 +87,7 @@ async fn serve(
         request,
     };
     let served = match RawProtocol::asked_by(&head) {
-        Some(protocol) => exchange.raw(target, protocol, receiver).await,
+        Some(protocol) => Box::pin(exchange.raw(target, protocol, receiver)).await,
         None => exchange.run(target, head, receiver).await,
     };
     exchange.note(&served);
@@ -167,7 +163,10 @@ impl Inbound {
     }
 }
 
-struct Exchange {
+struct Exchange<'a> {
+    /// When to look at a stream whose request body the target does not read: the gateway may have
+    /// given it up behind bytes that nobody takes.
+    looks: &'a Notify,
     sender: Sender,
     inbound: Inbound,
     method: Method,
@@ -177,7 +176,7 @@ struct Exchange {
     request: Request,
 }
 
-impl Exchange {
+impl Exchange<'_> {
     /// Counts how it went; one that the gateway has given up is the client's doing.
     fn note(&mut self, served: &Result<(), Failure>) {
         match served {
@@ -199,7 +198,7 @@ impl Exchange {
             if !self.upgrade {
                 return Err(target.broken("it switches protocols unasked").into());
             }
-            return self.switch(answer).await;
+            return Box::pin(self.switch(answer)).await;
         }
         self.respond(target, answer).await
     }
@@ -214,7 +213,6 @@ impl Exchange {
         let body = self.body(&head, receiver);
         let (interim, mut arrived) = mpsc::channel(INTERIM_QUEUE);
         let mut asked = pin!(target.send(head, body, interim));
-        let mut looks = interval(LOOK);
         let mut patience = Patience::new(target.response_timeout());
         loop {
             tokio::select! {
@@ -222,7 +220,7 @@ impl Exchange {
                 Some(head) = arrived.recv() => self.sender.send(&Frame::Info(Box::new(head))).await?,
                 answer = &mut asked => return Ok(answer?),
                 () = self.inbound.given_up() => return Err(Failure::Gone),
-                _ = looks.tick() => {
+                () = self.looks.notified() => {
                     if self.sender.is_closed() {
                         return Err(Failure::Gone);
                     }
@@ -317,7 +315,7 @@ impl Exchange {
             biased;
             frame = body.frame() => Ok(frame),
             () = self.inbound.given_up() => Err(Failure::Gone),
-            () = closed(&self.sender), if must_look => Err(Failure::Gone),
+            () = closed(&self.sender, self.looks), if must_look => Err(Failure::Gone),
         }
     }
 
@@ -360,11 +358,10 @@ impl Exchange {
     }
 }
 
-/// Resolves when the gateway has reset the stream; looks once in [`LOOK`].
-async fn closed(sender: &Sender) {
-    let mut looks = interval(LOOK);
+/// Resolves when the gateway has reset the stream.
+async fn closed(sender: &Sender, looks: &Notify) {
     loop {
-        looks.tick().await;
+        looks.notified().await;
         if sender.is_closed() {
             return;
         }

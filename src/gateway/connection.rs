@@ -47,7 +47,7 @@ pub(super) async fn serve(worker: Rc<Worker>, front: Front, stream: TcpStream, p
         tracing::debug!(%error, %peer, "can not set a socket's options");
     }
     let served = match front {
-        Front::Tls => serve_tls(worker, stream, peer).await,
+        Front::Tls => Box::pin(serve_tls(worker, stream, peer)).await,
         Front::Plain => serve_h1(worker, stream, peer, None, false).await,
     };
     if let Err(error) = served {
@@ -57,7 +57,7 @@ pub(super) async fn serve(worker: Rc<Worker>, front: Front, stream: TcpStream, p
 
 async fn serve_tls(worker: Rc<Worker>, stream: TcpStream, peer: SocketAddr) -> hyper::Result<()> {
     let acceptor = TlsAcceptor::from(worker.shared.tls.clone());
-    let handshake = timeout(TLS_HANDSHAKE, acceptor.accept(Socket::new(stream))).await;
+    let handshake = Box::pin(timeout(TLS_HANDSHAKE, acceptor.accept(Socket::new(stream)))).await;
     let handshakes = &worker.shared.metrics.tls_handshakes;
     handshakes.get(TlsResult::of(&handshake)).inc();
     let tls = match handshake {
@@ -75,7 +75,7 @@ async fn serve_tls(worker: Rc<Worker>, stream: TcpStream, peer: SocketAddr) -> h
     let sni = session.server_name().map(str::to_ascii_lowercase);
     let h2 = session.alpn_protocol() == Some(b"h2");
     if h2 {
-        serve_h2(worker, tls, peer, sni).await
+        Box::pin(serve_h2(worker, tls, peer, sni)).await
     } else {
         serve_h1(worker, tls, peer, sni, true).await
     }

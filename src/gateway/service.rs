@@ -50,7 +50,8 @@ pub(super) async fn handle(
     let connect = request.method() == Method::CONNECT;
     let last = framing::is_last(request.method(), request.headers());
     let metrics = &worker.shared.metrics;
-    let mut response = route(&worker, &client, request, &id)
+    // On the heap while it lasts: hyper keeps room for this future as long as the connection is open.
+    let mut response = Box::pin(route(&worker, &client, request, &id))
         .await
         .unwrap_or_else(|refusal| {
             metrics.tunnel.errors.get(refusal.error.code).inc();
@@ -125,7 +126,7 @@ async fn route(
         return Err(ApiError::from(violation).into());
     }
     if request.method() == Method::CONNECT {
-        return proxy::connect(worker, client, request, id).await;
+        return Box::pin(proxy::connect(worker, client, request, id)).await;
     }
     let authority = authority::of_request(request.uri(), request.headers())?;
     authority::check_sni(&authority, client.sni.as_deref())?;

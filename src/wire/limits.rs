@@ -169,8 +169,9 @@ pub const ANSWER: Duration = Duration::from_secs(900);
 /// long, since a stream of messages may pause.
 pub const UPLOAD_IDLE: Duration = Duration::from_secs(600);
 
-/// Idle connections to one target that the agent keeps.
-pub const MAX_IDLE_ORIGINS: usize = 32;
+/// Idle connections to one target that the agent keeps. With fewer than there are requests at once,
+/// many a request pays for a connection of its own.
+pub const MAX_IDLE_ORIGINS: usize = 256;
 
 /// How long the agent keeps an idle connection to a target: below common servers' 60 s and more.
 pub const ORIGIN_IDLE: Duration = Duration::from_secs(45);

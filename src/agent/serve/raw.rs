@@ -13,7 +13,7 @@ use crate::wire::frame::Frame;
 use crate::wire::head::ResponseHead;
 use crate::wire::raw::RawProtocol;
 
-impl Exchange {
+impl Exchange<'_> {
     /// Connects, says so, and moves bytes both ways.
     pub(super) async fn raw(
         &mut self,

@@ -89,7 +89,9 @@ impl Kubernetes {
                 return loaded.api.clone().map_err(|_| unusable());
             }
         }
-        let api = load(&self.config, &self.meters).await.map(Rc::new);
+        let api = Box::pin(load(&self.config, &self.meters))
+            .await
+            .map(Rc::new);
         if let Err(reason) = &api {
             tracing::error!(reason, "no usable configuration of the Kubernetes API");
         }
@@ -107,6 +109,13 @@ impl Kubernetes {
             .borrow()
             .as_ref()
             .is_none_or(|loaded| loaded.api.is_ok())
+    }
+
+    /// Closes the connections that no request has used for long.
+    pub(super) fn expire(&self) {
+        if let Some(Loaded { api: Ok(api), .. }) = &*self.loaded.borrow() {
+            api.pool.expire();
+        }
     }
 
     /// Makes the request: policy first, the user's identity last.

@@ -22,6 +22,8 @@ use crate::http::body::ExchangeBody;
 use crate::metrics::Registry;
 use crate::wire::error::{ApiError, ErrorCode};
 use crate::wire::head::{RequestHead, ResponseHead};
+#[cfg(doc)]
+use crate::wire::limits::ORIGIN_IDLE;
 use crate::wire::raw::RawProtocol;
 pub(super) use insecure::accept_any;
 pub(super) use kubernetes::kube_config;
@@ -79,6 +81,17 @@ impl Targets {
             Kind::Kubernetes(kubernetes) => kubernetes.is_usable(),
             Kind::Forward(_) | Kind::Raw(_) => true,
         })
+    }
+
+    /// Closes the connections that no request has used for [`ORIGIN_IDLE`].
+    pub(super) fn expire(&self) {
+        for target in self.0.values() {
+            match &target.kind {
+                Kind::Forward(forward) => forward.1.expire(),
+                Kind::Kubernetes(kubernetes) => kubernetes.expire(),
+                Kind::Raw(_) => {}
+            }
+        }
     }
 
     /// The names, for an error.

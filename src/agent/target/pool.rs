@@ -97,15 +97,8 @@ impl Lease {
     pub(in crate::agent) fn give_back(self) {
         let Some((pool, sender)) = self.0 else { return };
         let mut idle = pool.idle.borrow_mut();
-        let now = Instant::now();
-        while idle
-            .front()
-            .is_some_and(|(since, _)| now.duration_since(*since) > ORIGIN_IDLE)
-        {
-            idle.pop_front();
-        }
         if idle.len() < MAX_IDLE_ORIGINS {
-            idle.push_back((now, sender));
+            idle.push_back((Instant::now(), sender));
         }
     }
 }
@@ -120,10 +113,19 @@ impl Pool {
         }))
     }
 
+    /// Closes the connections that no request has used for [`ORIGIN_IDLE`].
+    pub(super) fn expire(&self) {
+        let mut idle = self.0.idle.borrow_mut();
+        let old = |(since, _): &(Instant, H1)| since.elapsed() > ORIGIN_IDLE;
+        while idle.front().is_some_and(old) {
+            idle.pop_front();
+        }
+    }
+
     /// Sends a request and waits for the response's head.
     pub(super) async fn send(&self, request: Request<ExchangeBody>) -> Result<Answer, OriginError> {
         if self.0.h2 {
-            let response = self.send_h2(request).await?;
+            let response = Box::pin(self.send_h2(request)).await?;
             return Ok(Answer {
                 response,
                 lease: Lease(None),
@@ -151,8 +153,18 @@ impl Pool {
                 },
             }
         }
+        // Most requests find a connection: the others pay for the room that connecting takes.
+        let mut sender = Box::pin(self.connect_h1()).await?;
+        let response = sender
+            .send_request(request)
+            .await
+            .map_err(OriginError::Http)?;
+        Ok((response, sender))
+    }
+
+    async fn connect_h1(&self) -> Result<H1, OriginError> {
         let io = TokioIo::new(self.0.connector.connect().await?);
-        let (mut sender, connection) = http1::Builder::new()
+        let (sender, connection) = http1::Builder::new()
             .max_headers(MAX_HEADERS)
             .max_header_size(MAX_HEADER_BYTES)
             .max_buf_size(READ_AHEAD)
@@ -160,11 +172,7 @@ impl Pool {
             .await
             .map_err(OriginError::Http)?;
         spawn_local(connection.with_upgrades());
-        let response = sender
-            .send_request(request)
-            .await
-            .map_err(OriginError::Http)?;
-        Ok((response, sender))
+        Ok(sender)
     }
 
     /// A kept connection that is ready; the one used last is the least likely to be closed.
