@@ -13,12 +13,12 @@ use http::{Method, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::{Frame as BodyFrame, Incoming};
 use hyper_util::rt::TokioIo;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, oneshot};
 
 use patience::Patience;
 
 use super::run::Shared;
-use super::target::{Answer, Target};
+use super::target::{Answer, Interim, Target};
 use crate::http::body::{ExchangeBody, is_bodyless};
 use crate::http::exchange::{self, ExchangeError, Receiver, Sender};
 use crate::http::headers;
@@ -30,9 +30,6 @@ use crate::wire::frame::Frame;
 use crate::wire::head::{RequestHead, ResponseHead};
 use crate::wire::limits::MAX_DATA_FRAME;
 use crate::wire::raw::RawProtocol;
-
-/// Interim responses that wait to be sent on; more are dropped.
-pub(super) const INTERIM_QUEUE: usize = 4;
 
 /// Serves a stream until the gateway lets go of it.
 pub(super) async fn run(shared: Rc<Shared>, stream: Stream) {
@@ -192,7 +189,7 @@ impl Exchange<'_> {
         head: RequestHead,
         receiver: Receiver,
     ) -> Result<(), Failure> {
-        let answer = self.ask(target, head, receiver).await?;
+        let answer = Box::pin(self.ask(target, head, receiver)).await?;
         self.request.answered(target.name());
         if answer.response.status() == StatusCode::SWITCHING_PROTOCOLS {
             if !self.upgrade {
@@ -211,13 +208,13 @@ impl Exchange<'_> {
         receiver: Receiver,
     ) -> Result<Answer, Failure> {
         let body = self.body(&head, receiver);
-        let (interim, mut arrived) = mpsc::channel(INTERIM_QUEUE);
-        let mut asked = pin!(target.send(head, body, interim));
+        let interim = Interim::default();
+        let mut asked = pin!(target.send(head, body, &interim));
         let mut patience = Patience::new(target.response_timeout());
         loop {
             tokio::select! {
                 biased;
-                Some(head) = arrived.recv() => self.sender.send(&Frame::Info(Box::new(head))).await?,
+                head = interim.next() => self.sender.send(&Frame::Info(Box::new(head))).await?,
                 answer = &mut asked => return Ok(answer?),
                 () = self.inbound.given_up() => return Err(Failure::Gone),
                 () = self.looks.notified() => {

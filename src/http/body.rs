@@ -27,12 +27,19 @@ pub fn is_bodyless(method: &Method, status: StatusCode) -> bool {
 /// long the body is, its last byte is the end: hyper does not ask for more.
 #[derive(Debug)]
 pub struct ExchangeBody {
-    receiver: Option<Receiver>,
-    back: Option<oneshot::Sender<Receiver>>,
+    /// Boxed: hyper keeps room for 32 requests, bodies included, on each connection to a target.
+    source: Option<Box<Source>>,
+    complete: bool,
+}
+
+/// Where a body that has not ended comes from.
+#[derive(Debug)]
+struct Source {
+    receiver: Receiver,
+    back: oneshot::Sender<Receiver>,
     meter: Meter,
     /// Bytes still to come, where that is known.
     left: Option<u64>,
-    complete: bool,
 }
 
 impl ExchangeBody {
@@ -44,14 +51,17 @@ impl ExchangeBody {
         meter: Meter,
     ) -> (Self, oneshot::Receiver<Receiver>) {
         let (back, returned) = oneshot::channel();
-        let length = headers
+        let left = headers
             .get(CONTENT_LENGTH)
             .and_then(|length| length.to_str().ok()?.parse().ok());
-        let mut body = Self {
-            receiver: Some(receiver),
-            back: Some(back),
+        let source = Source {
+            receiver,
+            back,
             meter,
-            left: length,
+            left,
+        };
+        let mut body = Self {
+            source: Some(Box::new(source)),
             complete: false,
         };
         body.count(0);
@@ -62,10 +72,7 @@ impl ExchangeBody {
     #[must_use]
     pub fn empty() -> Self {
         Self {
-            receiver: None,
-            back: None,
-            meter: Meter::default(),
-            left: None,
+            source: None,
             complete: true,
         }
     }
@@ -77,37 +84,39 @@ impl ExchangeBody {
     }
 
     /// Counts bytes off the known length; with the last one the body is complete.
-    fn count(&mut self, bytes: u64) {
-        let Some(left) = &mut self.left else { return };
-        *left = left.saturating_sub(bytes);
+    fn count(&mut self, bytes: usize) {
+        let Some(source) = &mut self.source else {
+            return;
+        };
+        source.meter.add(bytes);
+        let Some(left) = &mut source.left else { return };
+        *left = left.saturating_sub(bytes as u64);
         if *left == 0 {
-            if let Some(receiver) = &mut self.receiver {
-                receiver.owe_end();
-            }
+            source.receiver.owe_end();
             self.finish();
         }
     }
 
     fn finish(&mut self) {
         self.complete = true;
-        if let (Some(receiver), Some(back)) = (self.receiver.take(), self.back.take()) {
+        if let Some(source) = self.source.take() {
             // Nobody waits for it: then the stream is not wanted again.
-            drop(back.send(receiver));
+            drop(source.back.send(source.receiver));
         }
     }
 
     fn take(&mut self, frame: Option<Frame>) -> Option<Result<BodyFrame<Bytes>, ExchangeError>> {
+        let length_known = self.source.as_ref().is_some_and(|s| s.left.is_some());
         let error = match frame {
             Some(Frame::Data(bytes)) => {
-                self.meter.add(bytes.len());
-                self.count(bytes.len() as u64);
+                self.count(bytes.len());
                 return Some(Ok(BodyFrame::data(bytes)));
             }
             Some(Frame::Trailers(trailers)) => {
                 self.finish();
                 return Some(Ok(BodyFrame::trailers(trailers)));
             }
-            Some(Frame::End) if self.left.is_none() => {
+            Some(Frame::End) if !length_known => {
                 self.finish();
                 return None;
             }
@@ -116,7 +125,7 @@ impl ExchangeBody {
             Some(other) => FrameError::Unexpected(other.name()).into(),
             None => ExchangeError::Cut,
         };
-        self.receiver = None;
+        self.source = None;
         Some(Err(error))
     }
 }
@@ -129,13 +138,13 @@ impl Body for ExchangeBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<BodyFrame<Bytes>, ExchangeError>>> {
-        let Some(receiver) = &mut self.receiver else {
+        let Some(source) = &mut self.source else {
             return Poll::Ready(None);
         };
-        let item = match ready!(receiver.poll_next(cx)) {
+        let item = match ready!(source.receiver.poll_next(cx)) {
             Ok(frame) => self.take(frame),
             Err(error) => {
-                self.receiver = None;
+                self.source = None;
                 Some(Err(error))
             }
         };
@@ -143,6 +152,6 @@ impl Body for ExchangeBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.receiver.is_none()
+        self.source.is_none()
     }
 }

@@ -2,6 +2,7 @@
 
 mod connect;
 mod insecure;
+mod interim;
 mod kubernetes;
 mod policy;
 mod pool;
@@ -14,14 +15,13 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
-use tokio::sync::mpsc;
 
 use super::config::{AgentConfig, ForwardConfig, KUBERNETES, KubernetesConfig, Protocol};
 use super::metrics::TargetMeters;
 use crate::http::body::ExchangeBody;
 use crate::metrics::Registry;
 use crate::wire::error::{ApiError, ErrorCode};
-use crate::wire::head::{RequestHead, ResponseHead};
+use crate::wire::head::RequestHead;
 #[cfg(doc)]
 use crate::wire::limits::ORIGIN_IDLE;
 use crate::wire::raw::RawProtocol;
@@ -29,6 +29,7 @@ pub(super) use insecure::accept_any;
 pub(super) use kubernetes::kube_config;
 
 use connect::Connector;
+pub(super) use interim::Interim;
 use kubernetes::Kubernetes;
 use pool::Pool;
 pub(super) use pool::{Lease, OriginError};
@@ -201,23 +202,23 @@ impl Target {
         &self,
         head: RequestHead,
         body: ExchangeBody,
-        interim: mpsc::Sender<ResponseHead>,
+        interim: &Interim,
     ) -> Result<Answer, ApiError> {
-        let (pool, mut request) = match &self.kind {
+        match &self.kind {
             Kind::Forward(forward) => {
                 let (forward, pool) = forward.as_ref();
-                let request = forward.prepare(head, body)?;
-                return self.exchange(pool, with_interim(request, interim)).await;
+                let mut request = forward.prepare(head, body)?;
+                interim.watch(&mut request);
+                self.exchange(pool, request).await
             }
-            Kind::Raw(raw) => return Err(raw.no_http(&self.name)),
+            Kind::Raw(raw) => Err(raw.no_http(&self.name)),
             Kind::Kubernetes(kubernetes) => {
                 let api = kubernetes.api().await?;
-                let request = kubernetes.prepare(&api, head, body).await?;
-                (api, request)
+                let mut request = kubernetes.prepare(&api, head, body).await?;
+                interim.watch(&mut request);
+                self.exchange(&api.pool, request).await
             }
-        };
-        request = with_interim(request, interim);
-        self.exchange(&pool.pool, request).await
+        }
     }
 
     /// Opens what an exchange of raw bytes or datagrams has of its own.
@@ -260,19 +261,4 @@ impl Target {
             format!("the service '{}' in the cluster failed: {how}", self.name),
         )
     }
-}
-
-/// Passes interim responses on; those that find the queue full are dropped, as any may be.
-fn with_interim(
-    mut request: Request<ExchangeBody>,
-    interim: mpsc::Sender<ResponseHead>,
-) -> Request<ExchangeBody> {
-    hyper::ext::on_informational(&mut request, move |response| {
-        let head = ResponseHead {
-            status: response.status(),
-            headers: response.headers().clone(),
-        };
-        drop(interim.try_send(head));
-    });
-    request
 }
