@@ -15,6 +15,9 @@ use crate::world::World;
 /// Windows and congestion control need some round trips: forty of 100 ms.
 const WARM_UP: f64 = 40.0;
 
+/// How long a flow runs over a path that loses packets before another one is measured.
+const FIND_OUT: Duration = Duration::from_secs(12);
+
 /// How much of the link one flow fills.
 pub(super) async fn run(
     world: &World,
@@ -25,6 +28,12 @@ pub(super) async fn run(
     let Some(shape) = world.place.shape() else {
         anyhow::bail!("there is no link");
     };
+    if shape.loss > 0.0 {
+        // What a subject finds out of the path, it finds out by moving bytes.
+        let first = Flows::start(&subject.endpoint, way, 1, BEGIN).await;
+        sleep(FIND_OUT).await;
+        drop(first);
+    }
     let flows = Flows::start(&subject.endpoint, way, 1, BEGIN).await;
     flows.check(1)?;
     sleep(Duration::from_secs_f64(WARM_UP * shape.rtt)).await;

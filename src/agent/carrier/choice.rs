@@ -1,16 +1,20 @@
 //! Which kind of carrier is dialled: the best that works, without waiting twice for one that does not.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::Notify;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::DialError;
 use crate::wire::carrier::CarrierKind;
 use crate::wire::limits::CARRIER_FALLBACK;
+
+/// For so long a path is taken to lose packets once it has; then the kinds are in their order again,
+/// and it has to show.
+const LOSSY: Duration = Duration::from_secs(30 * 60);
 
 /// The kinds that this agent may use, and what it has learnt about them.
 #[derive(Debug)]
@@ -19,6 +23,8 @@ pub(in crate::agent) struct Ways {
     prefer: Vec<CarrierKind>,
     /// Those that did not work where another one did, or would not come to an end.
     behind: RefCell<Vec<CarrierKind>>,
+    /// The path loses packets, as far as is known until then.
+    lossy: Cell<Option<Instant>>,
     improved: Notify,
 }
 
@@ -37,6 +43,7 @@ impl Ways {
         Self {
             prefer,
             behind: RefCell::default(),
+            lossy: Cell::default(),
             improved: Notify::new(),
         }
     }
@@ -55,12 +62,24 @@ impl Ways {
         usable.take_while(|other| *other != kind).collect()
     }
 
+    /// Those of the configuration that the gateway takes, best first: on a path that loses packets
+    /// QUIC is.
     fn usable(&self, taken: &[String]) -> Vec<CarrierKind> {
         let taken = |kind: &&CarrierKind| taken.iter().any(|name| name == kind.as_str());
-        self.prefer.iter().filter(taken).copied().collect()
+        let mut usable: Vec<_> = self.prefer.iter().filter(taken).copied().collect();
+        if self.lossy.get().is_some_and(|until| Instant::now() < until) {
+            usable.sort_by_key(|kind| *kind != CarrierKind::Quic);
+        }
+        usable
     }
 
-    /// Resolves when a kind works that did not before.
+    /// Notes that the path loses packets, which is believed for [`LOSSY`].
+    pub(super) fn loses_packets(&self) {
+        self.lossy.set(Some(Instant::now() + LOSSY));
+        self.improved.notify_waiters();
+    }
+
+    /// Resolves when a kind works that did not before, or has become the best.
     pub(super) async fn improved(&self) {
         self.improved.notified().await;
     }
@@ -147,7 +166,7 @@ fn head_start(kinds: usize) -> Duration {
 mod tests {
     use super::*;
     use CarrierKind::{Quic, Tls, WebSocket};
-    use tokio::time::{Instant, sleep};
+    use tokio::time::sleep;
 
     const ALL: [CarrierKind; 3] = [Tls, Quic, WebSocket];
 
@@ -281,5 +300,31 @@ mod tests {
         let taken = ["tls", "pigeon", "quic"].map(str::to_owned);
         assert_eq!(ways.order(&taken), [Tls]);
         assert_eq!(ways.better_than(Tls, &taken), []);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn on_a_path_that_loses_packets_quic_is_the_best_for_a_while() {
+        let all = [Tls, Quic, WebSocket];
+        let taken: Vec<_> = all.iter().map(|kind| kind.as_str().to_owned()).collect();
+        let ways = Ways::new(all.to_vec());
+        assert!(ways.better_than(Tls, &taken).is_empty());
+        ways.loses_packets();
+        assert_eq!(ways.order(&taken), [Quic, Tls, WebSocket]);
+        assert_eq!(ways.better_than(Tls, &taken), [Quic]);
+        assert!(ways.better_than(Quic, &taken).is_empty());
+        sleep(LOSSY).await;
+        assert_eq!(ways.order(&taken), all);
+        assert_eq!(ways.better_than(Quic, &taken), [Tls]);
+    }
+
+    #[test]
+    fn a_kind_that_is_left_out_is_not_used_on_a_path_that_loses_packets_either() {
+        let taken: Vec<_> = [Tls, Quic]
+            .iter()
+            .map(|kind| kind.as_str().to_owned())
+            .collect();
+        let ways = Ways::new(vec![Tls, WebSocket]);
+        ways.loses_packets();
+        assert_eq!(ways.order(&taken), [Tls]);
     }
 }

@@ -4,6 +4,7 @@
 //! `docs/carriers.md` says what is chosen when. Called by the control channel and the doctor.
 
 mod choice;
+mod loss;
 mod quic;
 mod tend;
 mod tls;
@@ -31,6 +32,7 @@ use crate::wire::carrier::CarrierKind;
 use crate::wire::control::{CarrierFailed, Message, OpenCarrier};
 use crate::wire::limits::{CARRIER_CLIMB, MAX_AGENT_CARRIERS};
 use choice::{Ways, Won};
+use loss::{Ends, PathWatch};
 use upgrade::Switched;
 
 /// A carrier that fails so soon, with nothing carried, was none: something on the way lets its
@@ -166,6 +168,14 @@ pub(super) async fn dial(
 }
 
 impl Link {
+    /// The two ends of its TCP connection, if it has one.
+    fn ends(&self) -> Option<Ends> {
+        match self {
+            Self::Tls(switched) | Self::WebSocket(switched) => switched.ends,
+            Self::Quic(_) => None,
+        }
+    }
+
     /// Begins the session; `on_stream` takes each stream that the gateway opens.
     pub(super) fn begin(
         self,
@@ -306,6 +316,7 @@ async fn attempt(shared: &Shared, kind: CarrierKind, ticket: &str) -> Result<Lin
 async fn run(shared: &Rc<Shared>, link: Link, place: Rc<Place>) {
     let for_streams = Rc::clone(shared);
     let kind = place.kind;
+    let path = PathWatch::new(link.ends());
     let tunnel = &shared.metrics.tunnel;
     let Begun {
         session,
@@ -324,7 +335,7 @@ async fn run(shared: &Rc<Shared>, link: Link, place: Rc<Place>) {
     tracing::info!(%kind, carrier = place.number, "carrier up");
     let ended = tokio::select! {
         ended = driver => ended,
-        never = tend::tend(shared, &place, &pressure) => match never {},
+        never = tend::tend(shared, &place, &pressure, path) => match never {},
     };
     if ended.is_err() {
         up.end = CarrierEnd::Failed;

@@ -8,6 +8,7 @@ use tokio::sync::mpsc::error::SendError;
 use tokio::time::{Instant, interval, sleep_until};
 
 use super::Place;
+use super::loss::PathWatch;
 use crate::agent::run::Shared;
 use crate::relay::Pressure;
 use crate::wire::control::{Message, WantCarrier};
@@ -23,9 +24,14 @@ const PAUSE: Duration = Duration::from_secs(30);
 pub(in crate::agent) const FAR: Duration = Duration::from_millis(5);
 
 /// Asks the gateway for carriers when this one gives reason to, as long as the carrier lives.
-pub(super) async fn tend(shared: &Rc<Shared>, place: &Place, pressure: &Pressure) -> Infallible {
+pub(super) async fn tend(
+    shared: &Rc<Shared>,
+    place: &Place,
+    pressure: &Pressure,
+    path: PathWatch,
+) -> Infallible {
     // The control channel by which it came has gone, and this carrier goes with what runs on it.
-    let Err(_gone) = ask(shared, place, pressure).await;
+    let Err(_gone) = ask(shared, place, pressure, path).await;
     std::future::pending().await
 }
 
@@ -33,28 +39,38 @@ async fn ask(
     shared: &Rc<Shared>,
     place: &Place,
     pressure: &Pressure,
+    mut path: PathWatch,
 ) -> Result<Infallible, SendError<Message>> {
     let Some(carrier) = place.number else {
         return std::future::pending().await;
     };
     let want = |instead| Message::WantCarrier(WantCarrier { carrier, instead });
     let ways = &shared.carriers.ways;
-    let climbs = !ways.better_than(place.kind, &place.taken).is_empty();
+    let climbs = || !ways.better_than(place.kind, &place.taken).is_empty();
     let mut climb = Instant::now() + climb_wait();
     let mut looks = interval(LOOK);
     let (mut was_loaded, mut quiet_until) = (false, Instant::now());
     loop {
         tokio::select! {
-            () = sleep_until(climb), if climbs => {
+            () = sleep_until(climb), if climbs() => {
                 climb = Instant::now() + climb_wait();
                 if !shared.carriers.has_climbed() {
                     place.channel.send(want(true)).await?;
                     shared.carriers.climbed.set(Some(Instant::now()));
                 }
             }
-            () = ways.improved(), if climbs => {
+            () = ways.improved() => if climbs() {
                 climb = Instant::now() + climb_wait();
                 place.channel.send(want(true)).await?;
+            },
+            () = shared.looks.notified() => {
+                if path.is_lossy() && shared.carriers.round_trip.get() >= FAR && !climbs() {
+                    ways.loses_packets();
+                    if climbs() {
+                        tracing::info!(kind = %place.kind, carrier, "the path loses packets: quic is tried");
+                        place.channel.send(want(true)).await?;
+                    }
+                }
             }
             _ = looks.tick() => {
                 let full = pressure.take();

@@ -11,6 +11,7 @@ use tokio::task::spawn_local;
 use tokio::time::timeout;
 use tokio_rustls::client::TlsStream;
 
+use super::loss::Ends;
 use crate::agent::dial::{DialError, Dialer, Transport};
 use crate::relay::{Early, tune_carrier};
 use crate::wire::carrier::{WINDOW_HEADER, window};
@@ -19,6 +20,8 @@ use crate::wire::limits::FIRST_WINDOW;
 /// A connection to the gateway that has switched protocols.
 pub(in crate::agent) struct Switched {
     pub(super) io: Early<TlsStream<Transport>>,
+    /// The two ends of its TCP connection.
+    pub(super) ends: Option<Ends>,
     /// What the gateway takes on a new stream, if it has said so.
     pub(super) window: Option<u32>,
 }
@@ -56,6 +59,7 @@ pub(super) async fn switch(
     if let Err(error) = tune_carrier(tls.get_ref().0.socket()) {
         tracing::debug!(%error, "can not set a carrier's options");
     }
+    let ends = Ends::of(tls.get_ref().0.socket()).ok();
     let (mut sender, connection) = http1::handshake(TokioIo::new(tls))
         .await
         .map_err(|error| lost(&error))?;
@@ -77,5 +81,5 @@ pub(super) async fn switch(
         .await
         .map_err(|error| lost(&error))?;
     let io = Early::new(upgraded).ok_or_else(|| lost(&"the connection is lost"))?;
-    Ok(Switched { io, window })
+    Ok(Switched { io, ends, window })
 }

@@ -36,6 +36,11 @@ const ENOUGH: u64 = 64 * 1024 * 1024;
 /// Packets with which BBR begins at least, as is its custom: it goes by rates and not by losses.
 const BBR_START: u64 = 200;
 
+/// Packets on their way at once, at most. quinn ends a connection whose receiver has more than 1,024
+/// gaps in a stream, and a queue that is too small for what comes drops every second packet. It is
+/// 2.9 MB, enough for 25 MB/s over 100 ms.
+const MAX_IN_FLIGHT: u64 = 2_000;
+
 /// Makes the controllers of a connection's paths.
 #[derive(Debug)]
 pub(super) struct Adaptive;
@@ -192,7 +197,7 @@ impl Controller for Choice {
     }
 
     fn window(&self) -> u64 {
-        self.used.window()
+        self.used.window().min(MAX_IN_FLIGHT * u64::from(self.mtu))
     }
 
     fn clone_box(&self) -> Box<dyn Controller> {

@@ -109,3 +109,15 @@ fn a_path_that_is_mended_gets_cubic_back() {
     assert_eq!(path.rounds(400, 100, 0), Algorithm::Bbr, "too early to say");
     assert_eq!(path.rounds(800, 100, 0), Algorithm::Cubic);
 }
+
+#[test]
+fn no_more_is_on_its_way_than_a_receiver_can_put_in_order() {
+    let mut path = Path::new();
+    let mut wide = CubicConfig::default();
+    wide.initial_window(100 * 1024 * 1024);
+    path.choice.used = Arc::new(wide).build(path.now, 1_400);
+    // quinn's `MAX_CHUNKS`; every second packet lost is as many gaps as there can be.
+    assert!(path.choice.window() / PACKET / 2 <= 1_024);
+    path.choice.on_mtu_update(1_200);
+    assert!(path.choice.window() / 1_200 / 2 <= 1_024);
+}
