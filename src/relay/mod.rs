@@ -4,6 +4,7 @@
 mod datagrams;
 mod early;
 mod flows;
+mod pieces;
 mod pressure;
 mod pump;
 mod read;

@@ -6,11 +6,14 @@ use std::io;
 use std::pin::{Pin, pin};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes};
+use bytes::Buf;
+use futures_util::FutureExt;
 use futures_util::future::{Either, select};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::timeout;
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, timeout};
+use tokio_util::io::poll_write_buf;
 
+use super::pieces::Pieces;
 use super::read::Reader;
 use crate::http::exchange::{ExchangeError, Receiver, Sender};
 use crate::metrics::Meter;
@@ -19,6 +22,12 @@ use crate::wire::limits::HALF_CLOSED_IDLE;
 
 /// How often a write that waits looks whether there is still somebody to write for.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// Bytes from the tunnel that one write takes, where so many are there.
+const AT_ONCE: usize = 128 * 1024;
+
+/// What comes next from the tunnel.
+type Next = Result<Option<Frame>, ExchangeError>;
 
 /// Why a relay ended before both sides said that they were done.
 #[derive(Debug, thiserror::Error)]
@@ -92,12 +101,21 @@ async fn from_tunnel(
     received: &Meter,
     moved: &Cell<u64>,
 ) -> Result<(), RelayError> {
+    let mut looks = looks();
+    let mut behind = None;
     loop {
-        match receiver.next().await? {
+        let frame = match behind.take() {
+            Some(frame) => frame,
+            None => receiver.next().await,
+        };
+        match frame? {
             Some(Frame::Data(bytes)) => {
-                received.add(bytes.len());
+                let mut pieces = Pieces::default();
+                pieces.push(bytes);
+                behind = gather(receiver, &mut pieces);
+                received.add(pieces.remaining());
                 moved.set(moved.get() + 1);
-                unless_cut(write_all(io, bytes), receiver).await?;
+                unless_cut(write_all(io, pieces), receiver, &mut looks).await?;
             }
             Some(Frame::End) => {
                 poll_fn(|cx| Pin::new(&mut *io.borrow_mut()).poll_shutdown(cx)).await?;
@@ -111,29 +129,50 @@ async fn from_tunnel(
     }
 }
 
+/// Adds the bytes that are there already, to [`AT_ONCE`]; gives what came behind them instead.
+fn gather(receiver: &mut Receiver, pieces: &mut Pieces) -> Option<Next> {
+    while pieces.remaining() < AT_ONCE {
+        match receiver.next().now_or_never()? {
+            Ok(Some(Frame::Data(bytes))) => pieces.push(bytes),
+            other => return Some(other),
+        }
+    }
+    None
+}
+
+/// One timer for all writes: a new one for each that waits would cost a system call each.
+fn looks() -> Interval {
+    let mut looks = interval_at(Instant::now() + LOOK, LOOK);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    looks
+}
+
 /// Waits for a write. Nobody reads the tunnel meanwhile, and so nobody would see its end.
 async fn unless_cut(
     write: impl Future<Output = io::Result<()>>,
     receiver: &Receiver,
+    looks: &mut Interval,
 ) -> Result<(), RelayError> {
     let mut write = pin!(write);
     loop {
-        match timeout(LOOK, write.as_mut()).await {
-            Ok(written) => return Ok(written?),
-            Err(_) if receiver.is_closed() => return Err(ExchangeError::Cut.into()),
-            Err(_) => {}
+        tokio::select! {
+            biased;
+            written = write.as_mut() => return Ok(written?),
+            _ = looks.tick() => if receiver.is_closed() {
+                return Err(ExchangeError::Cut.into());
+            },
         }
     }
 }
 
 /// Writes all of it, and has TLS hold back none of it: nothing may follow for long.
-async fn write_all(io: &RefCell<impl AsyncWrite + Unpin>, mut bytes: Bytes) -> io::Result<()> {
-    while bytes.has_remaining() {
-        let written = poll_fn(|cx| Pin::new(&mut *io.borrow_mut()).poll_write(cx, &bytes)).await?;
+async fn write_all(io: &RefCell<impl AsyncWrite + Unpin>, mut pieces: Pieces) -> io::Result<()> {
+    while pieces.has_remaining() {
+        let written =
+            poll_fn(|cx| poll_write_buf(Pin::new(&mut *io.borrow_mut()), cx, &mut pieces)).await?;
         if written == 0 {
             return Err(io::ErrorKind::WriteZero.into());
         }
-        bytes.advance(written);
     }
     poll_fn(|cx| Pin::new(&mut *io.borrow_mut()).poll_flush(cx)).await
 }
