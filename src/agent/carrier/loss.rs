@@ -3,6 +3,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use netlink_packet_core::{NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
 use netlink_packet_sock_diag::SockDiagMessage;
@@ -12,6 +13,8 @@ use netlink_packet_sock_diag::inet::{ExtensionFlags, InetRequest, SocketId, Stat
 use netlink_sys::Socket;
 use netlink_sys::protocols::NETLINK_SOCK_DIAG;
 use tokio::net::TcpStream;
+
+use super::tend::FAR;
 
 /// Segments of one direction before their loss is judged.
 const ENOUGH: u32 = 200;
@@ -57,6 +60,8 @@ struct Segments {
     sent_again: u32,
     received: u32,
     disordered: u32,
+    /// The shortest round trip of the connection itself, in microseconds.
+    round_trip: u32,
 }
 
 /// Watches the path of one carrier.
@@ -101,8 +106,10 @@ impl PathWatch {
         let disordered = now.disordered.wrapping_sub(before.disordered);
         let loses = sent >= ENOUGH && sent_again >= sent / LOSSY
             || received >= ENOUGH && disordered >= received / DISORDERED;
+        // To a near peer, a slow proxy say, segments are sent again without having been lost.
+        let far = Duration::from_micros(now.round_trip.into()) >= FAR;
         self.judged = now;
-        self.bad = if loses { self.bad + 1 } else { 0 };
+        self.bad = if loses && far { self.bad + 1 } else { 0 };
         self.bad >= AGAIN
     }
 }
@@ -132,6 +139,7 @@ fn read(ends: Ends) -> io::Result<Segments> {
             sent_again: info.total_retrans,
             received: info.data_segs_in,
             disordered: info.rcv_ooopack,
+            round_trip: info.min_rtt,
         })
     });
     counted.ok_or_else(|| io::ErrorKind::Unsupported.into())
@@ -172,6 +180,14 @@ mod tests {
 
     use super::*;
 
+    const DISTANT: Segments = Segments {
+        sent: 0,
+        sent_again: 0,
+        received: 0,
+        disordered: 0,
+        round_trip: 20_000,
+    };
+
     fn judged(each: impl Fn(u32) -> Segments) -> Vec<bool> {
         let mut watch = PathWatch::new(None);
         (1..=8).map(|look| watch.judge(each(look))).collect()
@@ -182,15 +198,26 @@ mod tests {
         let sending = judged(|look| Segments {
             sent: look * 1_000,
             sent_again: look * 10,
-            ..Segments::default()
+            ..DISTANT
         });
         assert_eq!(sending.iter().position(|lossy| *lossy), Some(3));
         let receiving = judged(|look| Segments {
             received: look * 1_000,
             disordered: look * 50,
-            ..Segments::default()
+            ..DISTANT
         });
         assert_eq!(receiving.iter().position(|lossy| *lossy), Some(3));
+    }
+
+    #[test]
+    fn a_near_peer_that_is_slow_makes_none() {
+        let near = judged(|look| Segments {
+            sent: look * 1_000,
+            sent_again: look * 100,
+            round_trip: 100,
+            ..DISTANT
+        });
+        assert!(!near.contains(&true), "{near:?}");
     }
 
     #[test]
@@ -198,7 +225,7 @@ mod tests {
         let overshoot = judged(|look| Segments {
             sent: look * 1_000,
             sent_again: 600,
-            ..Segments::default()
+            ..DISTANT
         });
         assert!(!overshoot.contains(&true), "{overshoot:?}");
     }
@@ -208,7 +235,7 @@ mod tests {
         let few = judged(|look| Segments {
             sent: look * 50,
             sent_again: look,
-            ..Segments::default()
+            ..DISTANT
         });
         assert!(!few.contains(&true), "two judgements so far: {few:?}");
         let mut watch = PathWatch::new(None);
@@ -216,7 +243,7 @@ mod tests {
             watch.judge(Segments {
                 sent: look * 50,
                 sent_again: *look,
-                ..Segments::default()
+                ..DISTANT
             })
         });
         assert_eq!(first, Some(4 * ENOUGH / 50));

@@ -64,7 +64,7 @@ async fn ask(
                 place.channel.send(want(true)).await?;
             },
             () = shared.looks.notified() => {
-                if path.is_lossy() && shared.carriers.round_trip.get() >= FAR && !climbs() {
+                if path.is_lossy() && !climbs() {
                     ways.loses_packets();
                     if climbs() {
                         tracing::info!(kind = %place.kind, carrier, "the path loses packets: quic is tried");
