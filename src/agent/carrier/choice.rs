@@ -73,6 +73,11 @@ impl Ways {
         usable
     }
 
+    /// Whether a path that loses packets would make another kind than this one the best.
+    pub(super) fn loss_matters(&self, kind: CarrierKind, taken: &[String]) -> bool {
+        kind != CarrierKind::Quic && self.usable(taken).contains(&CarrierKind::Quic)
+    }
+
     /// Notes that the path loses packets, which is believed for [`LOSSY`].
     pub(super) fn loses_packets(&self) {
         self.lossy.set(Some(Instant::now() + LOSSY));
@@ -304,26 +309,24 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn on_a_path_that_loses_packets_quic_is_the_best_for_a_while() {
-        let all = [Tls, Quic, WebSocket];
-        let taken: Vec<_> = all.iter().map(|kind| kind.as_str().to_owned()).collect();
-        let ways = Ways::new(all.to_vec());
+        let (ways, taken) = ways();
         assert!(ways.better_than(Tls, &taken).is_empty());
+        assert!(ways.loss_matters(Tls, &taken));
+        assert!(!ways.loss_matters(Quic, &taken));
         ways.loses_packets();
         assert_eq!(ways.order(&taken), [Quic, Tls, WebSocket]);
         assert_eq!(ways.better_than(Tls, &taken), [Quic]);
         assert!(ways.better_than(Quic, &taken).is_empty());
         sleep(LOSSY).await;
-        assert_eq!(ways.order(&taken), all);
+        assert_eq!(ways.order(&taken), ALL);
         assert_eq!(ways.better_than(Quic, &taken), [Tls]);
     }
 
     #[test]
     fn a_kind_that_is_left_out_is_not_used_on_a_path_that_loses_packets_either() {
-        let taken: Vec<_> = [Tls, Quic]
-            .iter()
-            .map(|kind| kind.as_str().to_owned())
-            .collect();
+        let taken = ["tls", "quic"].map(str::to_owned);
         let ways = Ways::new(vec![Tls, WebSocket]);
+        assert!(!ways.loss_matters(Tls, &taken));
         ways.loses_packets();
         assert_eq!(ways.order(&taken), [Tls]);
     }

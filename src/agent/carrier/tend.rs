@@ -63,13 +63,11 @@ async fn ask(
                 climb = Instant::now() + climb_wait();
                 place.channel.send(want(true)).await?;
             },
-            () = shared.looks.notified() => {
-                if path.is_lossy() && !climbs() {
+            () = shared.looks.notified(), if !climbs() && ways.loss_matters(place.kind, &place.taken) => {
+                if path.is_lossy() {
                     ways.loses_packets();
-                    if climbs() {
-                        tracing::info!(kind = %place.kind, carrier, "the path loses packets: quic is tried");
-                        place.channel.send(want(true)).await?;
-                    }
+                    tracing::info!(kind = %place.kind, carrier, "the path loses packets: quic is tried");
+                    place.channel.send(want(true)).await?;
                 }
             }
             _ = looks.tick() => {

@@ -14,7 +14,7 @@ const QUEUE: usize = 4;
 
 /// The interim responses to one request. Nearly all have none: an empty one holds next to nothing,
 /// where a channel of tokio's sets 3 KiB aside.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub(in crate::agent) struct Interim(Arc<Queue>);
 
 #[derive(Default)]
