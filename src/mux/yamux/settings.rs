@@ -51,6 +51,10 @@ pub(super) const DEAD_AFTER: Duration = Duration::from_secs(10);
 /// A round trip measured longer ago is measured again before windows are tuned by it.
 pub(super) const RTT_STALE: Duration = Duration::from_secs(2);
 
+/// Round trips that are measured as soon as there are bytes to tune a window by: the session's first
+/// ping may meet a peer that is busy with its handshake.
+pub(super) const FIRST_ROUND_TRIPS: u8 = 4;
+
 /// Answers to a peer's frames that may wait for the carrier before no more are read.
 pub(super) const MAX_ANSWERS: usize = 1_024;
 

@@ -2,7 +2,8 @@
 
 use super::{Core, Key};
 use crate::mux::yamux::settings::{
-    LEAST_RTT, LEAST_SPAN, MAX_WINDOW, PROCESSING, RTT_PERIOD, RTT_STALE, SHRINK_AFTER,
+    FIRST_ROUND_TRIPS, LEAST_RTT, LEAST_SPAN, MAX_WINDOW, PROCESSING, RTT_PERIOD, RTT_STALE,
+    SHRINK_AFTER,
 };
 
 /// The shortest time that a ping took there and back lately: that of the path, without the queues on it. A
@@ -17,6 +18,8 @@ pub(super) struct RoundTrip {
     wanted: bool,
     asked: Option<u32>,
     number: u32,
+    /// The first few that were measured.
+    first: u8,
 }
 
 impl RoundTrip {
@@ -60,6 +63,7 @@ impl RoundTrip {
         self.shortest[0] = Some(self.shortest[0].map_or(sample, |least| least.min(sample)));
         self.asked = None;
         self.measured_at = now;
+        self.first = self.first.saturating_add(1);
     }
 
     fn shortest(&self) -> Option<u32> {
@@ -67,7 +71,8 @@ impl RoundTrip {
     }
 
     fn is_stale(&self, now: u32) -> bool {
-        self.shortest().is_none() || now.wrapping_sub(self.measured_at) > super::micros(RTT_STALE)
+        self.first < FIRST_ROUND_TRIPS
+            || now.wrapping_sub(self.measured_at) > super::micros(RTT_STALE)
     }
 }
 

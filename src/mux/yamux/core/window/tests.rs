@@ -122,3 +122,19 @@ fn a_round_trip_is_the_shortest_of_a_minute() {
     round_trip.end(number, 70_009_000);
     assert_eq!(round_trip.shortest(), Some(1_500));
 }
+
+#[test]
+fn a_first_ping_that_met_a_busy_peer_is_soon_corrected() {
+    let mut round_trip = RoundTrip::new();
+    let mut now = 0;
+    for took in [8_000, 300, 300, 300] {
+        assert!(round_trip.is_stale(now), "after {now} µs");
+        round_trip.want();
+        let number = round_trip.begin(now).unwrap();
+        now += took;
+        round_trip.end(number, now);
+    }
+    assert_eq!(round_trip.shortest(), Some(300));
+    assert!(!round_trip.is_stale(now + 1_000_000));
+    assert!(round_trip.is_stale(now + 3_000_000));
+}
