@@ -2,7 +2,6 @@
 
 mod handshake;
 
-use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -176,7 +175,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
         };
         Message::Heartbeat(Heartbeat {
             status: status.to_owned(),
-            metrics: BTreeMap::new(),
+            ..Heartbeat::default()
         })
     }
 
@@ -250,10 +249,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
                 return Some(End::Drain);
             }
             Message::Error(report) => self.on_complaint(&report),
-            Message::Welcome(_)
-            | Message::CarrierFailed(_)
-            | Message::WantCarrier(_)
-            | Message::Heartbeat(_) => {}
+            other => tracing::debug!(
+                kind = other.type_name(),
+                "nothing is done about a control message"
+            ),
         }
         None
     }

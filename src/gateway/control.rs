@@ -315,7 +315,11 @@ impl Channel {
                 let wants = || Mail::AgentWants(self.key.clone(), want);
                 self.worker.shared.broadcast(wants).await;
             }
-            Message::Welcome(_) | Message::OpenCarrier(_) | Message::Drain(_) => {}
+            other => tracing::debug!(
+                kind = other.type_name(),
+                cluster = self.key.cluster,
+                "nothing is done about a control message"
+            ),
         }
     }
 

@@ -273,6 +273,42 @@ label! {
         WantCarrier = "want_carrier",
         /// `heartbeat`
         Heartbeat = "heartbeat",
+        /// `cluster_status`
+        ClusterStatus = "cluster_status",
+        /// `event`
+        Event = "event",
+        /// `event_batch`
+        EventBatch = "event_batch",
+        /// `event_summary`
+        EventSummary = "event_summary",
+        /// `deploy`
+        Deploy = "deploy",
+        /// `prune`
+        Prune = "prune",
+        /// `exec`
+        Exec = "exec",
+        /// `logs`
+        Logs = "logs",
+        /// `ack`
+        Ack = "ack",
+        /// `deploy_status`
+        DeployStatus = "deploy_status",
+        /// `deploy_result`
+        DeployResult = "deploy_result",
+        /// `exec_output`
+        ExecOutput = "exec_output",
+        /// `exec_input`
+        ExecInput = "exec_input",
+        /// `exec_result`
+        ExecResult = "exec_result",
+        /// `logs_output`
+        LogsOutput = "logs_output",
+        /// `logs_end`
+        LogsEnd = "logs_end",
+        /// `credit`
+        Credit = "credit",
+        /// `cancel`
+        Cancel = "cancel",
         /// `drain`
         Drain = "drain",
         /// `error`
@@ -294,6 +330,24 @@ impl From<&Message> for MessageType {
             Message::CarrierFailed(_) => Self::CarrierFailed,
             Message::WantCarrier(_) => Self::WantCarrier,
             Message::Heartbeat(_) => Self::Heartbeat,
+            Message::ClusterStatus(_) => Self::ClusterStatus,
+            Message::Event(_) => Self::Event,
+            Message::EventBatch(_) => Self::EventBatch,
+            Message::EventSummary(_) => Self::EventSummary,
+            Message::Deploy(_) => Self::Deploy,
+            Message::Prune(_) => Self::Prune,
+            Message::Exec(_) => Self::Exec,
+            Message::Logs(_) => Self::Logs,
+            Message::Ack(_) => Self::Ack,
+            Message::DeployStatus(_) => Self::DeployStatus,
+            Message::DeployResult(_) => Self::DeployResult,
+            Message::ExecOutput(_) => Self::ExecOutput,
+            Message::ExecInput(_) => Self::ExecInput,
+            Message::ExecResult(_) => Self::ExecResult,
+            Message::LogsOutput(_) => Self::LogsOutput,
+            Message::LogsEnd(_) => Self::LogsEnd,
+            Message::Credit(_) => Self::Credit,
+            Message::Cancel(_) => Self::Cancel,
             Message::Drain(_) => Self::Drain,
             Message::Error(_) => Self::Error,
         }

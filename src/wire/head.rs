@@ -9,6 +9,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use super::frame::FrameError;
 use super::limits::MAX_HEADERS;
 
+/// The service by which the platform reads logs of pods and runs programs in them. Only the gateway asks for it, of its own
+/// accord; no user's path names it.
+pub const COMMANDS: &str = "commands";
+
 /// Who asks, as the gateway authenticated them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Identity {

@@ -91,6 +91,17 @@ pub const CONTROL_COMPLAINTS: NonZeroU32 = NonZeroU32::new(60).unwrap();
 /// Bytes of a message's id that an error repeats; an id is short, or no id of an agent of ours.
 pub const MAX_ECHOED_ID: usize = 128;
 
+/// Bytes of output in one control message, before they are encoded: a few of them are less than a
+/// connection's buffers, so that a command's output never keeps a heartbeat waiting for long.
+pub const MAX_OUTPUT: usize = 32 * 1024;
+
+/// Events in one message: about 100 KiB at the size that they mostly have.
+pub const MAX_EVENT_BATCH: usize = 200;
+
+/// Bytes of a manifest: with its envelope it fits into [`MAX_CONTROL_MESSAGE`] even where every
+/// second byte has to be escaped, and etcd takes no object above 1.5 MiB.
+pub const MAX_MANIFEST: usize = 1024 * 1024;
+
 /// Agents of one cluster that may be connected at once: two of a rolling update, two to spare.
 pub const MAX_AGENTS_PER_CLUSTER: usize = 4;
 

@@ -213,6 +213,7 @@ fn heartbeat() -> Result<WsMessage> {
     let beat = Heartbeat {
         status: "healthy".to_owned(),
         metrics: BTreeMap::new(),
+        source: None,
     };
     let envelope = Envelope::new(
         "agent".to_owned(),

@@ -1,23 +1,68 @@
 //! The control channel's messages: `{type, id, timestamp, payload}` as JSON text.
 //!
 //! One enum for both directions; `proto/README.md` lists them. Unknown types and fields are
-//! tolerated, so that either program may be the newer one.
+//! tolerated, so that either program may be the newer one. `session` has what is about the
+//! connection, `reports` what agents say of their clusters, `commands` what they are to do.
 
-use std::collections::BTreeMap;
+mod commands;
+mod reports;
+mod session;
+
+pub use commands::{
+    Ack, Cancel, CommandError, Credit, Deploy, DeployPhase, DeployResult, DeployStatus, Encoding,
+    Exec, ExecInput, ExecOutput, ExecResult, Logs, LogsEnd, LogsOutput, ObjectRef, ObjectStatus,
+    Outcome, OutputStream, Prune, Requester, TerminalSize,
+};
+pub use reports::{ClusterStatus, Event, EventBatch, EventSummary, Health, Heartbeat, UsageSource};
+pub use session::{CarrierFailed, Drain, ErrorReport, OpenCarrier, WantCarrier, Welcome};
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::limits::{MAX_CONTROL_MESSAGE, MAX_ECHOED_ID};
 
-/// The version of the control protocol, in the `welcome` message.
-pub const PROTOCOL_VERSION: u32 = 1;
+/// The newest version of the control protocol that this code speaks. 2 has `event_batch` and `event_summary`.
+pub const PROTOCOL_VERSION: u32 = 2;
+
+/// The header of `GET /v1/agent/connect` with the newest version that the agent speaks; 1 without.
+pub const PROTOCOL_HEADER: &str = "x-pipeops-protocol";
+
+/// The header of `GET /v1/agent/connect` that names the agent's process: at most 64 characters, new with each start.
+/// What one process has begun, another can not tell the end of.
+pub const INSTANCE_HEADER: &str = "x-pipeops-instance";
 
 /// The header of `GET /v1/agent/connect` by which one that only looks says so.
 pub const PROBE_HEADER: &str = "x-pipeops-probe";
 
 /// Its value: `pipeops-agent doctor`.
 pub const PROBE_DOCTOR: &str = "doctor";
+
+/// Makes [`Message`] and what its types are called, from one list.
+macro_rules! messages {
+    ($($(#[$doc:meta])* $variant:ident as $name:literal $(of $payload:ident)?,)+) => {
+        /// `type` and `payload` of a message.
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+        #[serde(tag = "type", content = "payload")]
+        #[non_exhaustive]
+        pub enum Message {
+            $($(#[$doc])* #[serde(rename = $name)] $variant(messages!(@payload $variant $($payload)?)),)+
+        }
+
+        impl Message {
+            /// All types that this version knows.
+            pub const TYPES: &'static [&'static str] = &[$($name,)+];
+
+            /// Its type.
+            #[must_use]
+            pub fn type_name(&self) -> &'static str {
+                match self { $(Self::$variant(_) => $name,)+ }
+            }
+        }
+    };
+    (@payload $variant:ident) => { $variant };
+    (@payload $variant:ident $payload:ident) => { $payload };
+}
 
 /// What a peer sent that is not a message.
 #[derive(Debug, thiserror::Error)]
@@ -31,7 +76,7 @@ pub enum ControlError {
 }
 
 /// One message with its envelope.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Envelope {
     /// Unique per sender and connection.
     pub id: String,
@@ -42,123 +87,57 @@ pub struct Envelope {
     pub message: Message,
 }
 
-/// `type` and `payload` of a message.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "type", content = "payload", rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Message {
+messages! {
     /// Gateway to agent, first: who you are here and how to behave.
-    Welcome(Welcome),
+    Welcome as "welcome",
     /// Gateway to agent: open one carrier.
-    OpenCarrier(OpenCarrier),
+    OpenCarrier as "open_carrier",
     /// Agent to gateway: a carrier that was asked for did not come about.
-    CarrierFailed(CarrierFailed),
+    CarrierFailed as "carrier_failed",
     /// Agent to gateway: ask for one more, please.
-    WantCarrier(WantCarrier),
+    WantCarrier as "want_carrier",
     /// Agent to gateway: alive, and how the cluster is.
-    Heartbeat(Heartbeat),
+    Heartbeat as "heartbeat",
+    /// Agent to gateway: how large the cluster is and how it does.
+    ClusterStatus as "cluster_status",
+    /// Agent to gateway: something happened in the cluster.
+    Event as "event",
+    /// Agent to gateway: several of these.
+    EventBatch as "event_batch",
+    /// Agent to gateway: so many of these were not reported one by one.
+    EventSummary as "event_summary",
+    /// Gateway to agent: apply manifests.
+    Deploy as "deploy",
+    /// Gateway to agent: delete what was applied.
+    Prune as "prune",
+    /// Gateway to agent: run a command in a container.
+    Exec as "exec",
+    /// Gateway to agent: read a container's log.
+    Logs as "logs",
+    /// Both ways: a command, or what has come of it, has arrived.
+    Ack as "ack",
+    /// Agent to gateway: how far a deployment is.
+    DeployStatus as "deploy_status",
+    /// Agent to gateway: what has come of `deploy` or `prune`.
+    DeployResult as "deploy_result",
+    /// Agent to gateway: output of `exec`.
+    ExecOutput as "exec_output",
+    /// Gateway to agent: input for `exec`.
+    ExecInput as "exec_input",
+    /// Agent to gateway: how `exec` has ended.
+    ExecResult as "exec_result",
+    /// Agent to gateway: a piece of a log.
+    LogsOutput as "logs_output",
+    /// Agent to gateway: the end of a log.
+    LogsEnd as "logs_end",
+    /// Gateway to agent: so much more output may be sent.
+    Credit as "credit",
+    /// Gateway to agent: give a command up.
+    Cancel as "cancel",
     /// Both ways: expect nothing new here, take new work elsewhere; what runs may end.
-    Drain(Drain),
+    Drain as "drain",
     /// Both ways: something about the other's message was wrong.
-    Error(ErrorReport),
-}
-
-/// What the gateway tells an agent that it accepted.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Welcome {
-    /// Names this connection in both programs' logs.
-    pub session_id: String,
-    /// [`PROTOCOL_VERSION`] of the gateway.
-    pub protocol_version: u32,
-    /// The cluster that the token belongs to.
-    pub cluster_id: String,
-    /// Its name.
-    pub cluster_name: String,
-    /// Time between heartbeats, in milliseconds; the agent adds jitter of up to a tenth.
-    pub heartbeat_interval_ms: u64,
-    /// This is a probe, as its header asked: it gets no requests. A gateway that does not know
-    /// probes does not say so, and takes whoever asks for an agent.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub probe: bool,
-}
-
-/// A request for one carrier.
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
-pub struct OpenCarrier {
-    /// Good for one carrier, for [`TICKET_LIFETIME`](super::limits::TICKET_LIFETIME).
-    pub ticket: String,
-    /// Kinds of carrier that the gateway takes ([`CarrierKind`](super::carrier::CarrierKind)); the
-    /// agent chooses.
-    pub kinds: Vec<String>,
-    /// Names the carrier in [`WantCarrier`]; a gateway that does not know that message gives none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub carrier: Option<u64>,
-    /// The carrier whose place this one takes, as the agent wanted: once it is up, nothing new
-    /// begins on the old one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub replaces: Option<u64>,
-}
-
-impl std::fmt::Debug for OpenCarrier {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("OpenCarrier")
-            .field("kinds", &self.kinds)
-            .field("carrier", &self.carrier)
-            .field("replaces", &self.replaces)
-            .finish_non_exhaustive()
-    }
-}
-
-/// Why no carrier came about.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct CarrierFailed {
-    /// For the gateway's log.
-    pub reason: String,
-}
-
-/// An agent's wish for a carrier that it has something to say about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WantCarrier {
-    /// A carrier that is up, by the number of its [`OpenCarrier`].
-    pub carrier: u64,
-    /// Whether the new one takes its place (by a better way), or comes beside it (it is full).
-    pub instead: bool,
-}
-
-/// The agent's sign of life.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Heartbeat {
-    /// `healthy`, or `degraded` while a configured service can not be served.
-    pub status: String,
-    /// Figures about the cluster (`cpu_usage`, `memory_usage`, `active_pods`) where known.
-    #[serde(default)]
-    pub metrics: BTreeMap<String, f64>,
-}
-
-/// Why a side wants no new work.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Drain {
-    /// For the log (`shutdown`).
-    pub reason: String,
-}
-
-/// A complaint about a message, which was not acted on.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct ErrorReport {
-    /// A code of the contract (`INVALID_REQUEST`, `TOO_MANY_REQUESTS`).
-    pub code: String,
-    /// A sentence for the log.
-    pub message: String,
-    /// The id of the message, where it has one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub message_id: Option<String>,
-    /// With `TOO_MANY_REQUESTS`: the next message is taken after this many milliseconds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub retry_after_ms: Option<u64>,
-    /// Messages that were not acted on since the last error, this one among them: errors are
-    /// sent once a second at most.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub refused: Option<u64>,
+    Error as "error" of ErrorReport,
 }
 
 /// A message as read: known, or of a type that this version does not know.
@@ -195,6 +174,12 @@ impl Envelope {
     }
 }
 
+/// The JSON Schema of all messages, as in `proto/control.schema.json`.
+#[must_use]
+pub fn schema() -> serde_json::Value {
+    schemars::schema_for!(Envelope).to_value()
+}
+
 /// Reads one message.
 ///
 /// # Errors
@@ -213,7 +198,7 @@ pub fn decode(text: &str) -> Result<Decoded, ControlError> {
         Ok(envelope) => Ok(Decoded::Known(Box::new(envelope))),
         Err(error) => {
             let outline: Outline = serde_json::from_str(text)?;
-            if is_known(&outline.kind) {
+            if Message::TYPES.contains(&outline.kind.as_str()) {
                 return Err(error.into());
             }
             Ok(Decoded::Unknown {
@@ -233,19 +218,6 @@ pub fn id_of(text: &str) -> Option<String> {
     }
     let outline: Outline = serde_json::from_str(text).ok()?;
     Some(outline.id).filter(|id| id.len() <= MAX_ECHOED_ID)
-}
-
-fn is_known(kind: &str) -> bool {
-    [
-        "welcome",
-        "open_carrier",
-        "carrier_failed",
-        "want_carrier",
-        "heartbeat",
-        "drain",
-        "error",
-    ]
-    .contains(&kind)
 }
 
 #[cfg(test)]
