@@ -110,10 +110,10 @@ struct Fixed;
 
 impl Store for Fixed {
     fn load(&self) -> Result<Contents, StoreError> {
-        let cluster = |number| ClusterRecord {
-            id: serde_json::from_value(id(number).into()).unwrap(),
-            name: serde_json::from_value(format!("cluster-{number}").into()).unwrap(),
-            created_at: jiff::Timestamp::UNIX_EPOCH,
+        let cluster = |number| {
+            let id = serde_json::from_value(id(number).into()).unwrap();
+            let name = serde_json::from_value(format!("cluster-{number}").into()).unwrap();
+            ClusterRecord::new(id, name, jiff::Timestamp::UNIX_EPOCH)
         };
         Ok(Contents {
             clusters: (0..CLUSTERS).map(cluster).collect(),

@@ -10,14 +10,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
+use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use thiserror::Error;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// The socket's name in the state directory.
@@ -28,6 +29,17 @@ const MAX_CONNECTIONS: usize = 16;
 const HEADER_DEADLINE: Duration = Duration::from_secs(5);
 /// A whole connection: the request's own deadline and the reading of the answer.
 const CONNECTION_DEADLINE: Duration = Duration::from_secs(30);
+/// Lets the answer to one request take longer than the 30 s of all others; in the request's extensions.
+#[derive(Debug, Clone)]
+pub struct Patience(watch::Sender<Duration>);
+
+impl Patience {
+    /// The whole connection may take this long.
+    pub fn extend(&self, deadline: Duration) {
+        self.0.send_replace(deadline);
+    }
+}
+
 /// How long requests under way may take once the gateway stops.
 const GRACE: Duration = Duration::from_secs(5);
 /// Waits out a shortage of descriptors instead of spinning on it.
@@ -145,6 +157,8 @@ async fn next_permit(permits: &Arc<Semaphore>) -> Option<tokio::sync::OwnedSemap
 }
 
 async fn serve_one(stream: UnixStream, router: Router, stop: CancellationToken) {
+    let (patience, deadline) = watch::channel(CONNECTION_DEADLINE);
+    let router = router.layer(Extension(Patience(patience)));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_DEADLINE)
@@ -158,10 +172,24 @@ async fn serve_one(stream: UnixStream, router: Router, stop: CancellationToken) 
         }
         connection.await
     };
-    match tokio::time::timeout(CONNECTION_DEADLINE, served).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!(%error, "an admin connection failed"),
-        Err(_) => tracing::debug!("an admin connection took too long"),
+    tokio::select! {
+        biased;
+        result = served => if let Err(error) = result {
+            tracing::debug!(%error, "an admin connection failed");
+        },
+        () = elapsed(deadline) => tracing::debug!("an admin connection took too long"),
+    }
+}
+
+/// Waits until a deadline that may be put off meanwhile.
+async fn elapsed(mut deadline: watch::Receiver<Duration>) {
+    let begun = Instant::now();
+    loop {
+        let at = begun + *deadline.borrow_and_update();
+        tokio::select! {
+            () = tokio::time::sleep_until(at) => return,
+            Ok(()) = deadline.changed() => {}
+        }
     }
 }
 

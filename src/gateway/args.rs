@@ -6,6 +6,7 @@ use clap::{Command as Clap, Subcommand};
 
 use super::cli::forward::{ForwardArgs, Surroundings};
 use super::cli::kubeconfig::{KubeconfigArgs, PublicAddress};
+use super::cli::store::StoreCommand;
 use super::cli::token::TokenCommand;
 use super::cli::{CliError, Output};
 use super::config::GatewayConfig;
@@ -39,11 +40,16 @@ Examples:
         --public-url https://pipeops.example.com --token-file me.token
     psql -h 127.0.0.1 -p 5432
 
+  Back up what the gateway keeps while it runs; look at it, or put it back, while it does not:
+    pipeops-gateway store backup gateway.backup
+    pipeops-gateway store check
+    pipeops-gateway store restore gateway.backup --force
+
 Settings: a flag wins over a variable, that over the file, and that over the default. Each key of
 the file also has a variable: PIPEOPS__ and its path, as in PIPEOPS__TLS__SELF_SIGNED=true. What is
 wrong, and what comes from where: pipeops-gateway validate, pipeops-gateway config print.
-Commands work on the state folder, whether the gateway runs or not: give them the same --config,
-or the same --state-dir and --public-url.
+Commands work on the state folder, most of them whether the gateway runs or not: give them the same
+--config, or the same --state-dir and --public-url.
 
 Signals: SIGHUP reads the file again, as does changing it. SIGTERM and SIGINT drain: agents are told to go elsewhere, requests under way end. A second
 one ends at once.
@@ -82,6 +88,9 @@ pub enum OperateCommand {
     Token(TokenCommand),
     /// Write a kubeconfig for a cluster: kubectl then works through the gateway
     Kubeconfig(KubeconfigArgs),
+    /// Back up, restore and check what the gateway keeps
+    #[command(subcommand)]
+    Store(StoreCommand),
 }
 
 impl GatewayArgs {
@@ -113,10 +122,13 @@ impl OperateCommand {
         let loaded: Loaded<GatewayConfig> = inputs.load()?;
         let config = &loaded.config;
         init_logging(&command_log(&loaded))?;
-        let operator = Operator::open(&config.state_dir).await?;
+        let operator = || Operator::open(&config.state_dir);
         match self {
-            Self::Token(command) => Ok(command.run(&operator).await?),
-            Self::Kubeconfig(args) => Ok(args.run(&operator, &public_address(config)?).await?),
+            Self::Token(command) => Ok(command.run(&operator().await?).await?),
+            Self::Kubeconfig(args) => Ok(args
+                .run(&operator().await?, &public_address(config)?)
+                .await?),
+            Self::Store(command) => Ok(command.run(&config.state_dir).await?),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The operator's hands: the same operations whether a gateway runs or not.
 
+mod download;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
@@ -29,6 +32,8 @@ use crate::wire::token::TokenId;
 const DEADLINE: Duration = Duration::from_secs(15);
 /// Bytes of an answer: a list of some fifty thousand clusters.
 const MAX_ANSWER_BYTES: usize = 8 << 20;
+
+type Connection = http1::Connection<TokioIo<UnixStream>, Full<Bytes>>;
 
 /// Why an operation was not done.
 #[derive(Debug, Error)]
@@ -95,12 +100,10 @@ impl Operator {
     /// [`OperatorError::Connect`] when the socket is another user's, [`OperatorError::Store`] when no gateway answers
     /// and the store can't be opened.
     pub async fn open(state_dir: &Path) -> Result<Self, OperatorError> {
-        let path = state_dir.join(admin_socket::FILE_NAME);
-        match UnixStream::connect(&path).await {
-            Ok(_) => return Ok(Self::Gateway(AdminClient { path })),
-            Err(error) if is_absent(&error) => {}
-            Err(source) => return Err(OperatorError::Connect { path, source }),
+        if let Some(client) = AdminClient::find(state_dir).await? {
+            return Ok(Self::Gateway(client));
         }
+        let path = state_dir.join(admin_socket::FILE_NAME);
         let state_dir = state_dir.to_owned();
         let open = move || Directory::open(Arc::new(RedbStore::open(&state_dir)?));
         let opened = tokio::task::spawn_blocking(open).await;
@@ -192,6 +195,19 @@ pub struct AdminClient {
 }
 
 impl AdminClient {
+    /// The gateway with this state directory, if it runs.
+    ///
+    /// # Errors
+    /// [`OperatorError::Connect`] when the socket is another user's.
+    pub async fn find(state_dir: &Path) -> Result<Option<Self>, OperatorError> {
+        let path = state_dir.join(admin_socket::FILE_NAME);
+        match UnixStream::connect(&path).await {
+            Ok(_) => Ok(Some(Self { path })),
+            Err(error) if is_absent(&error) => Ok(None),
+            Err(source) => Err(OperatorError::Connect { path, source }),
+        }
+    }
+
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, OperatorError> {
         self.call(Method::GET, path, None::<&()>).await
     }
@@ -221,39 +237,56 @@ impl AdminClient {
         if status.is_success() {
             return serde_json::from_slice(&json).map_err(|e| self.answer(e));
         }
-        let refused = parse(&json).ok_or_else(|| self.answer("not an error of the contract"))?;
-        Err(refused.into())
+        Err(self.refusal(&json))
     }
 
     async fn exchange(
         &self,
         request: Request<Full<Bytes>>,
     ) -> Result<(StatusCode, Bytes), OperatorError> {
-        let broken = |source| OperatorError::Broken {
-            path: self.path.clone(),
-            source,
-        };
-        let stream = UnixStream::connect(&self.path).await;
-        let stream = stream.map_err(|source| OperatorError::Connect {
-            path: self.path.clone(),
-            source,
-        })?;
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
-            .await
-            .map_err(broken)?;
+        let (mut sender, connection) = self.connect().await?;
         let read = async {
-            let response = sender.send_request(request).await.map_err(broken)?;
+            let sent = sender.send_request(request).await;
+            let response = sent.map_err(|source| self.broken(source))?;
             let status = response.status();
-            let body = Limited::new(response.into_body(), MAX_ANSWER_BYTES)
-                .collect()
-                .await;
-            Ok((status, body.map_err(|e| self.answer(e))?.to_bytes()))
+            Ok((status, self.collect(response.into_body()).await?))
         };
         let mut read = std::pin::pin!(read);
         tokio::select! {
             biased;
             done = &mut read => done,
             _ = connection => read.await,
+        }
+    }
+
+    async fn connect(
+        &self,
+    ) -> Result<(http1::SendRequest<Full<Bytes>>, Connection), OperatorError> {
+        let stream = UnixStream::connect(&self.path).await;
+        let stream = stream.map_err(|source| OperatorError::Connect {
+            path: self.path.clone(),
+            source,
+        })?;
+        let shaken = http1::handshake(TokioIo::new(stream)).await;
+        shaken.map_err(|source| self.broken(source))
+    }
+
+    async fn collect(&self, body: Incoming) -> Result<Bytes, OperatorError> {
+        let body = Limited::new(body, MAX_ANSWER_BYTES).collect().await;
+        Ok(body.map_err(|e| self.answer(e))?.to_bytes())
+    }
+
+    fn refusal(&self, json: &[u8]) -> OperatorError {
+        match parse(json) {
+            Some(refused) => refused.into(),
+            None => self.answer("not an error of the contract"),
+        }
+    }
+
+    fn broken(&self, source: hyper::Error) -> OperatorError {
+        OperatorError::Broken {
+            path: self.path.clone(),
+            source,
         }
     }
 

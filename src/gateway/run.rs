@@ -23,7 +23,7 @@ use super::metrics::{self, MeteredStore, Metrics};
 use super::ports;
 use super::quic;
 use super::shared::{MAILBOX, Mail, Shared};
-use super::store::{RedbStore, StoreError};
+use super::store::{RedbStore, Store, StoreError};
 use super::tls::{Certificate, Source, TlsError};
 use super::worker::{self, Listeners};
 use crate::admin::{AdminAddresses, AdminError, AdminServer, Beat, Failing, Watchdog};
@@ -99,7 +99,8 @@ impl Gateway {
         make_state_dir(&config)?;
         let mut registry = metrics::registry();
         let store = MeteredStore::new(RedbStore::open(&config.state_dir)?, &mut registry)?;
-        let directory = Directory::open(Arc::new(store))?;
+        let history = Arc::new(store);
+        let directory = Directory::open(Arc::clone(&history) as Arc<dyn Store>)?;
         let hosts = Hosts::new(&config.domain, &config.public_url(), &config.hosts);
         let source = Source::new(&config, &hosts);
         let (tls, certificate) = source.load()?;
@@ -137,7 +138,7 @@ impl Gateway {
             spawn_beside(sweep(Arc::clone(&directory), shared.kill.clone())),
             spawn_beside(face::watch_store(Arc::clone(&directory), store)),
             spawn_beside(watchdog.watch("main").beside(pending())),
-            spawn_beside(socket.serve(api::router(directory), shared.drain.clone())),
+            spawn_beside(socket.serve(api::router(directory, history), shared.drain.clone())),
         ];
         let http_addr = http_address.map(tracing::field::display);
         tracing::info!(addr = %address, http_addr, workers = threads, domain = shared.config.domain, "gateway listening");

@@ -100,11 +100,8 @@ impl Table {
 }
 
 fn cluster() -> ClusterRecord {
-    ClusterRecord {
-        id: "cls-a".parse().unwrap(),
-        name: "a".parse().unwrap(),
-        created_at: jiff::Timestamp::UNIX_EPOCH,
-    }
+    let at = jiff::Timestamp::UNIX_EPOCH;
+    ClusterRecord::new("cls-a".parse().unwrap(), "a".parse().unwrap(), at)
 }
 
 /// The agent's end of a stream: says one byte and reads no more.

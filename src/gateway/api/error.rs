@@ -54,7 +54,7 @@ impl From<DirectoryError> for ApiError {
 }
 
 /// The operator is the one who can repair the machine, so the causes are said.
-fn with_causes(error: &dyn std::error::Error) -> String {
+pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

@@ -1,10 +1,11 @@
-//! The operator's API: tokens and clusters as JSON under `/v1`.
+//! The operator's API: tokens and clusters as JSON under `/v1`, and a backup of the store.
 //!
 //! It asks for no identity: whoever can reach it is the operator, so only the admin socket serves it. The same
 //! operations, without HTTP, are what the command line runs when no gateway does.
 
 pub mod clusters;
 mod error;
+mod store;
 pub mod tokens;
 
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get};
 
 use super::directory::Directory;
+use super::store::History;
 use crate::wire::error::{ApiError, ErrorCode};
 
 /// Bytes of a request body. A token for a thousand named clusters fits.
@@ -27,15 +29,19 @@ pub const MAX_BODY_BYTES: usize = 64 << 10;
 pub const REQUEST_DEADLINE: Duration = Duration::from_secs(10);
 
 /// The routes, for a listener that only operators reach.
-pub fn router(directory: Arc<Directory>) -> Router {
+pub fn router(directory: Arc<Directory>, history: Arc<dyn History>) -> Router {
+    let backup = Router::new()
+        .route("/v1/store/backup", get(store::backup))
+        .with_state(history);
     Router::new()
         .route("/v1/tokens", get(tokens::get_all).post(tokens::post))
         .route("/v1/tokens/{id}", delete(tokens::delete))
         .route("/v1/clusters", get(clusters::get_all).post(clusters::post))
+        .merge(backup)
         .fallback(async || {
             ApiError::new(
                 ErrorCode::NotFound,
-                "no such path: see /v1/tokens and /v1/clusters",
+                "no such path: see /v1/tokens, /v1/clusters and /v1/store/backup",
             )
         })
         .method_not_allowed_fallback(async || {

@@ -6,6 +6,7 @@
 mod expiry;
 pub mod forward;
 pub mod kubeconfig;
+pub mod store;
 mod table;
 pub mod token;
 
@@ -19,6 +20,7 @@ use secrecy::{ExposeSecret, SecretString};
 use thiserror::Error;
 
 use super::operator::OperatorError;
+use super::store::{BackupError, BackupFault, RestoreError, StoreError};
 use crate::wire::token::TokenFormatError;
 
 /// How a command shows its result.
@@ -108,6 +110,47 @@ pub enum CliError {
     AgentToken {
         /// The file.
         path: PathBuf,
+    },
+    /// The store can't be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// No backup was made.
+    #[error(transparent)]
+    Backup(#[from] BackupError),
+    /// What was written is not what was to be written.
+    #[error("the backup {} did not come out whole: check the disk, and try again", path.display())]
+    BackupFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: BackupFault,
+    },
+    /// Nothing was restored.
+    #[error("{path} was not restored")]
+    Restore {
+        /// The backup.
+        path: String,
+        /// Why not.
+        source: RestoreError,
+    },
+    /// The gateway has the store.
+    #[error(
+        "the gateway with the state directory {} runs: stop it first, then {what}; store backup works while it runs",
+        state_dir.display()
+    )]
+    Running {
+        /// Where.
+        state_dir: PathBuf,
+        /// What was to be done.
+        what: &'static str,
+    },
+    /// The store is not sound.
+    #[error("{} is not sound: restore a backup, or ask for help\n  {problems}", path.display())]
+    Unsound {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, a line for each.
+        problems: String,
     },
     /// The date is beyond the calendar.
     #[error("--expires is too far away: choose a shorter time, or never")]

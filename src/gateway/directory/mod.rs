@@ -179,11 +179,8 @@ impl Directory {
                 Some(id) => id,
                 None => ClusterId::from_random(random()?),
             };
-            let cluster = Arc::new(ClusterRecord {
-                id,
-                name,
-                created_at: whole_second(Timestamp::now()),
-            });
+            let created_at = whole_second(Timestamp::now());
+            let cluster = Arc::new(ClusterRecord::new(id, name, created_at));
             directory.store.put_cluster(&cluster)?;
             directory.write().add_cluster(Arc::clone(&cluster));
             Ok(EnsuredCluster {

@@ -1,9 +1,15 @@
 //! A store whose writes are timed.
 
+use std::io::Write;
+
+use jiff::Timestamp;
 use prometheus::{Histogram, IntCounter};
 use tokio::time::Instant;
 
-use crate::gateway::store::{ClusterRecord, Contents, Store, StoreError, TokenRecord};
+use crate::gateway::store::{
+    Added, AuditPage, AuditQuery, AuditRecord, BackupError, ClusterRecord, Contents, Counts,
+    DeploymentId, DeploymentRecord, History, Store, StoreError, TokenRecord,
+};
 use crate::metrics::{Registry, Table, label};
 use crate::wire::token::ClusterId;
 
@@ -34,28 +40,28 @@ pub(in crate::gateway) struct MeteredStore<S> {
     errors: Table<IntCounter, StoreFailure>,
 }
 
-impl<S: Store> MeteredStore<S> {
+impl<S> MeteredStore<S> {
     /// Counts what `inner` does in `registry`.
     pub(in crate::gateway) fn new(inner: S, registry: &mut Registry) -> prometheus::Result<Self> {
         Ok(Self {
             inner,
             seconds: registry.histogram(
                 "store_write_seconds",
-                "Time until a change to clusters or tokens is on the disk.",
+                "Time until a change to the store is on the disk.",
                 &WRITE,
             )?,
             errors: registry.counters(
                 "store_errors_total",
-                "Changes to clusters or tokens that failed, by cause.",
+                "Changes to the store that failed, by cause.",
             )?,
         })
     }
 
-    fn write(&self, change: impl FnOnce(&S) -> Result<(), StoreError>) -> Result<(), StoreError> {
+    fn write<T>(&self, change: impl FnOnce(&S) -> Result<T, StoreError>) -> Result<T, StoreError> {
         let begun = Instant::now();
         let result = change(&self.inner);
         match &result {
-            Ok(()) => self.seconds.observe(begun.elapsed().as_secs_f64()),
+            Ok(_) => self.seconds.observe(begun.elapsed().as_secs_f64()),
             Err(error) => self.errors.get(error.into()).inc(),
         }
         result
@@ -84,6 +90,66 @@ impl<S: Store> Store for MeteredStore<S> {
     }
 }
 
+impl<S: History> History for MeteredStore<S> {
+    fn add_deployment(
+        &self,
+        record: &DeploymentRecord,
+        manifest: &str,
+    ) -> Result<Added, StoreError> {
+        self.write(|store| store.add_deployment(record, manifest))
+    }
+
+    fn put_deployment(&self, record: &DeploymentRecord) -> Result<bool, StoreError> {
+        self.write(|store| store.put_deployment(record))
+    }
+
+    fn deployment(&self, id: DeploymentId) -> Result<Option<DeploymentRecord>, StoreError> {
+        self.inner.deployment(id)
+    }
+
+    fn manifest(&self, id: DeploymentId) -> Result<Option<String>, StoreError> {
+        self.inner.manifest(id)
+    }
+
+    fn list_deployments(
+        &self,
+        cluster: &ClusterId,
+        before: Option<DeploymentId>,
+        limit: usize,
+    ) -> Result<Vec<DeploymentRecord>, StoreError> {
+        self.inner.list_deployments(cluster, before, limit)
+    }
+
+    fn deployment_by_key(
+        &self,
+        cluster: &ClusterId,
+        key: &str,
+        now: Timestamp,
+    ) -> Result<Option<DeploymentRecord>, StoreError> {
+        self.inner.deployment_by_key(cluster, key, now)
+    }
+
+    fn unfinished_deployments(&self) -> Result<Vec<DeploymentRecord>, StoreError> {
+        self.inner.unfinished_deployments()
+    }
+
+    fn prune(&self, now: Timestamp) -> Result<usize, StoreError> {
+        self.write(|store| store.prune(now))
+    }
+
+    fn append_audit(&self, records: &[AuditRecord]) -> Result<u64, StoreError> {
+        self.write(|store| store.append_audit(records))
+    }
+
+    fn list_audit(&self, query: &AuditQuery) -> Result<AuditPage, StoreError> {
+        self.inner.list_audit(query)
+    }
+
+    fn backup(&self, out: &mut dyn Write) -> Result<Counts, BackupError> {
+        self.inner.backup(out)
+    }
+}
+
 impl From<&StoreError> for StoreFailure {
     fn from(error: &StoreError) -> Self {
         match error {
@@ -91,7 +157,7 @@ impl From<&StoreError> for StoreFailure {
             StoreError::Permission { .. } => Self::Permission,
             StoreError::DiskFull { .. } => Self::DiskFull,
             StoreError::Corrupted { .. } | StoreError::NewerSchema { .. } => Self::Corrupted,
-            StoreError::Io { .. } => Self::Io,
+            StoreError::Missing { .. } | StoreError::Io { .. } => Self::Io,
         }
     }
 }

@@ -2,6 +2,7 @@ use super::*;
 use crate::gateway::admin_socket::{AdminSocket, AdminSocketError, FILE_NAME};
 use crate::gateway::api;
 use crate::gateway::api::tokens::TokenStatus;
+use crate::gateway::store::{AuditRecord, History, Store, verify};
 use crate::http::error::body;
 use jiff::Timestamp;
 use secrecy::ExposeSecret;
@@ -35,10 +36,11 @@ struct Gateway {
 }
 
 fn gateway(dir: &Path) -> Gateway {
-    let directory = Directory::open(Arc::new(RedbStore::open(dir).unwrap())).unwrap();
+    let store = Arc::new(RedbStore::open(dir).unwrap());
+    let directory = Directory::open(Arc::clone(&store) as Arc<dyn Store>).unwrap();
     let stop = CancellationToken::new();
     let socket = AdminSocket::bind(dir).unwrap();
-    let task = tokio::spawn(socket.serve(api::router(Arc::clone(&directory)), stop.clone()));
+    let task = tokio::spawn(socket.serve(api::router(Arc::clone(&directory), store), stop.clone()));
     Gateway {
         directory,
         stop,
@@ -232,4 +234,81 @@ async fn every_error_has_the_contracts_form() {
         assert!(!error.message.is_empty());
     }
     gateway.stop.cancel();
+}
+
+/// Entries of 100 KiB in the audit log, and perhaps one at its end that is not JSON.
+fn store_with(entries: usize, damaged: bool) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let store = RedbStore::open(dir.path()).unwrap();
+    let entry: AuditRecord = serde_json::from_value(serde_json::json!({
+        "at": Timestamp::UNIX_EPOCH, "peer": "", "request_id": "", "action": "x".repeat(100 << 10), "target": "",
+        "outcome": "allowed", "status": 200,
+    }))
+    .unwrap();
+    store.append_audit(&vec![entry; entries]).unwrap();
+    drop(store);
+    if damaged {
+        let db = redb::Database::open(dir.path().join(RedbStore::FILE_NAME)).unwrap();
+        let txn = db.begin_write().unwrap();
+        let log = redb::TableDefinition::<u64, &[u8]>::new("audit");
+        let mut log = txn.open_table(log).unwrap();
+        log.insert(1_000_000, b"{".as_slice()).unwrap();
+        drop(log);
+        txn.commit().unwrap();
+    }
+    dir
+}
+
+async fn download(dir: &Path) -> Result<Vec<u8>, OperatorError> {
+    let client = AdminClient::find(dir).await.unwrap().unwrap();
+    let mut got = Vec::new();
+    let put = |piece: &[u8]| {
+        got.extend_from_slice(piece);
+        Ok(())
+    };
+    let done = client
+        .download::<OperatorError>("/v1/store/backup", put)
+        .await;
+    done.map(|()| got)
+}
+
+#[tokio::test]
+async fn a_backup_larger_than_all_buffers_arrives_whole() {
+    let dir = store_with(100, false);
+    let gateway = gateway(dir.path());
+    let got = download(dir.path()).await.unwrap();
+    assert!(got.len() > 10_000_000);
+    assert_eq!(verify(got.as_slice()).unwrap().audit, 100);
+    gateway.stop.cancel();
+    gateway.task.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_backup_that_fails_on_its_way_is_no_success() {
+    let dir = store_with(100, true);
+    let late = gateway(dir.path());
+    let error = download(dir.path()).await.unwrap_err();
+    assert!(matches!(error, OperatorError::Broken { .. }), "{error}");
+    late.stop.cancel();
+    late.task.await.unwrap();
+
+    let dir = store_with(0, true);
+    let early = gateway(dir.path());
+    let error = download(dir.path()).await.unwrap_err().to_string();
+    assert!(error.contains("is damaged (record '1000000'"), "{error}");
+    early.stop.cancel();
+    early.task.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_reader_that_goes_away_ends_its_backup() {
+    let dir = store_with(100, false);
+    let gateway = gateway(dir.path());
+    let client = AdminClient::find(dir.path()).await.unwrap().unwrap();
+    let enough = |_: &[u8]| Err(OperatorError::Deadline { path: "x".into() });
+    assert!(client.download("/v1/store/backup", enough).await.is_err());
+    // Nothing is stuck behind it.
+    assert_eq!(download(dir.path()).await.unwrap().last(), Some(&b'\n'));
+    gateway.stop.cancel();
+    gateway.task.await.unwrap();
 }

@@ -1,22 +1,40 @@
-//! What survives a restart: clusters and tokens, behind a small trait.
+//! What survives a restart: clusters and tokens, deployments and the audit log, behind two small traits.
 //!
-//! Only the directory calls it. The calls block on the disk: run them where blocking is allowed.
+//! The directory calls [`Store`], the platform API calls [`History`]. The calls block on the disk: run them where
+//! blocking is allowed. `redb` is the one file that is behind both; `backup`, `restore` and `check` are what an
+//! operator does to it (`docs/store.md`).
 
+mod audit;
+mod backup;
+mod check;
+mod deployment;
+mod error;
 mod records;
 mod redb;
+mod restore;
 
+pub use self::audit::{AuditOutcome, AuditPage, AuditQuery, AuditRecord};
+pub use self::backup::{BackupError, BackupFault, Counts, verify};
+pub use self::check::Report;
+pub use self::deployment::{
+    DeploymentEvent, DeploymentId, DeploymentIdError, DeploymentRecord, DeploymentState,
+    Idempotency, MAX_HISTORY, RequestedBy,
+};
+pub use self::error::StoreError;
 pub use self::records::{ClusterAccess, ClusterRecord, SecretHash, TokenRecord};
-pub use self::redb::RedbStore;
+pub use self::redb::{
+    KEEP_DEPLOYMENTS, KEEP_FINISHED, KEEP_KEYS, MAX_AUDIT, MAX_DEPLOYMENT_PAGE, RedbStore,
+};
+pub use self::restore::{RestoreError, Restored, restore};
 
 use std::fmt;
-use std::io;
-use std::path::PathBuf;
+use std::io::Write;
 
-use thiserror::Error;
+use jiff::Timestamp;
 
 use crate::wire::token::ClusterId;
 
-/// Everything a store holds, as read at start.
+/// What the directory reads at start.
 #[derive(Debug, Default)]
 pub struct Contents {
     /// All clusters, in no order.
@@ -25,9 +43,9 @@ pub struct Contents {
     pub tokens: Vec<TokenRecord>,
 }
 
-/// Where records are kept. A write is durable when the call returns without an error.
+/// Where clusters and tokens are kept. A write is durable when the call returns without an error.
 pub trait Store: Send + Sync + fmt::Debug {
-    /// Reads everything. Called once, at start.
+    /// Reads all clusters and tokens. Called once, at start.
     ///
     /// # Errors
     /// [`StoreError`], as for every method here.
@@ -36,7 +54,8 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Adds a cluster, or replaces the one with its id.
     fn put_cluster(&self, cluster: &ClusterRecord) -> Result<(), StoreError>;
 
-    /// Removes a cluster; removing what is not there is no error.
+    /// Removes a cluster and its deployments; removing what is not there is no error. The deployments go first, in
+    /// several transactions: after a crash in between, the cluster is still there and can be removed again.
     fn remove_cluster(&self, id: &ClusterId) -> Result<(), StoreError>;
 
     /// Adds a token, or replaces the one with its id.
@@ -46,86 +65,74 @@ pub trait Store: Send + Sync + fmt::Debug {
     fn schema_version(&self) -> Result<u64, StoreError>;
 }
 
-/// A store that can't be opened, read or written. Each message says whose fault it is and what to do.
-#[derive(Debug, Error)]
-pub enum StoreError {
-    /// Another process has it open.
-    #[error(
-        "{} is in use by another process, most likely a gateway with this state directory: \
-         stop it, or use its admin socket", path.display()
-    )]
-    Locked {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The operating system denies access.
-    #[error("no permission for {}: run as the user that owns it, or give it to this user", path.display())]
-    Permission {
-        /// The file or directory.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// No space, or over quota.
-    #[error("the disk that holds {} is full: free some space and try again; nothing was changed", path.display())]
-    DiskFull {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The bytes make no sense.
-    #[error(
-        "{} is damaged ({detail}): stop the gateway, keep the file aside and restore a backup", path.display()
-    )]
-    Corrupted {
-        /// The file.
-        path: PathBuf,
-        /// What does not fit.
-        detail: String,
-    },
-    /// A newer gateway wrote it.
-    #[error(
-        "{} has schema version {found} and this gateway knows {supported}: use the newer gateway again", path.display()
-    )]
-    NewerSchema {
-        /// The file.
-        path: PathBuf,
-        /// The version in the file.
-        found: u64,
-        /// The newest version that this program can read.
-        supported: u64,
-    },
-    /// Any other failure of the disk or the file system.
-    #[error("cannot use {}: check the disk and the file system it is on", path.display())]
-    Io {
-        /// The file or directory.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
+/// Where deployments and the audit log are kept. A write is durable when the call returns without an error.
+pub trait History: Send + Sync + fmt::Debug {
+    /// Adds a deployment with its manifest, unless one with its idempotency key (or its id) is there, and removes what
+    /// has been kept for long enough; all in one transaction.
+    ///
+    /// # Errors
+    /// [`StoreError`], as for every method here; nothing was added then.
+    fn add_deployment(
+        &self,
+        record: &DeploymentRecord,
+        manifest: &str,
+    ) -> Result<Added, StoreError>;
+
+    /// Replaces the record of a deployment; `false` where it is gone, such as with its cluster, and then stays gone.
+    fn put_deployment(&self, record: &DeploymentRecord) -> Result<bool, StoreError>;
+
+    /// The deployment with this id.
+    fn deployment(&self, id: DeploymentId) -> Result<Option<DeploymentRecord>, StoreError>;
+
+    /// The manifest that the deployment with this id was made with.
+    fn manifest(&self, id: DeploymentId) -> Result<Option<String>, StoreError>;
+
+    /// Deployments of a cluster, the newest first, from those older than `before` on; at most
+    /// [`MAX_DEPLOYMENT_PAGE`].
+    fn list_deployments(
+        &self,
+        cluster: &ClusterId,
+        before: Option<DeploymentId>,
+        limit: usize,
+    ) -> Result<Vec<DeploymentRecord>, StoreError>;
+
+    /// The deployment of a cluster that was made with this idempotency key less than [`KEEP_KEYS`] before `now`.
+    fn deployment_by_key(
+        &self,
+        cluster: &ClusterId,
+        key: &str,
+        now: Timestamp,
+    ) -> Result<Option<DeploymentRecord>, StoreError>;
+
+    /// All deployments that have not ended, the oldest first: what to take up again at start.
+    fn unfinished_deployments(&self) -> Result<Vec<DeploymentRecord>, StoreError>;
+
+    /// Removes deployments that ended and are older than [`KEEP_FINISHED`], in bounded transactions, and answers how
+    /// many. Adding one does so too, for a few; this is for what nobody adds to any more. Once a day is enough.
+    fn prune(&self, now: Timestamp) -> Result<usize, StoreError>;
+
+    /// Appends entries to the audit log, all or none, and forgets the oldest beyond [`MAX_AUDIT`]. The store numbers
+    /// them; answers the number of the last, 0 for none at all.
+    fn append_audit(&self, records: &[AuditRecord]) -> Result<u64, StoreError>;
+
+    /// Entries of the audit log, the newest first.
+    fn list_audit(&self, query: &AuditQuery) -> Result<AuditPage, StoreError>;
+
+    /// Writes a backup of everything, clusters and tokens included, as it is at this moment; changes meanwhile do
+    /// not show in it and do not wait for it.
+    ///
+    /// # Errors
+    /// [`BackupError`]; what was written so far is not a whole backup and says so.
+    fn backup(&self, out: &mut dyn Write) -> Result<Counts, BackupError>;
 }
 
-impl StoreError {
-    /// Sorts an I/O error by whose fault it is.
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "the other kinds have one remedy"
-    )]
-    pub(super) fn from_io(path: impl Into<PathBuf>, source: io::Error) -> Self {
-        let path = path.into();
-        match source.kind() {
-            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-                Self::Permission { path, source }
-            }
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                Self::DiskFull { path, source }
-            }
-            io::ErrorKind::InvalidData => Self::Corrupted {
-                path,
-                detail: source.to_string(),
-            },
-            _ => Self::Io { path, source },
-        }
-    }
+/// What has come of [`History::add_deployment`].
+#[derive(Debug, Clone, PartialEq)]
+pub enum Added {
+    /// It is there.
+    New,
+    /// Nothing was added: this one has the same idempotency key, or the same id.
+    Existing(Box<DeploymentRecord>),
+    /// Nothing was added: there is no such cluster (any more).
+    NoCluster,
 }

@@ -1,5 +1,8 @@
-//! The records as they are kept, in JSON.
+//! Clusters and tokens as they are kept, in JSON.
+//!
+//! Fields that this version does not know are skipped when a record is read, here and in all records.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use data_encoding::HEXLOWER;
@@ -19,6 +22,26 @@ pub struct ClusterRecord {
     pub name: ClusterName,
     /// When it was registered.
     pub created_at: Timestamp,
+    /// What people sort clusters by.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// What it is for, in people's words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+}
+
+impl ClusterRecord {
+    /// A cluster of which no more is known.
+    #[must_use]
+    pub fn new(id: ClusterId, name: ClusterName, created_at: Timestamp) -> Self {
+        Self {
+            id,
+            name,
+            created_at,
+            labels: BTreeMap::new(),
+            description: None,
+        }
+    }
 }
 
 /// A token, without its secret.
