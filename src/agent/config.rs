@@ -13,6 +13,7 @@ use crate::admin::{AdminConfig, MonitoringConfig};
 use crate::config::{LogConfig, Period, Secret};
 use crate::wire::carrier::CarrierKind;
 use crate::wire::limits::MAX_CARRIERS;
+use crate::wire::token::Role;
 
 /// The service name of the cluster's own API.
 pub const KUBERNETES: &str = "kubernetes";
@@ -31,6 +32,8 @@ pub struct AgentConfig {
     pub monitoring: MonitoringConfig,
     /// The cluster's own API.
     pub kubernetes: KubernetesConfig,
+    /// What the platform may have done.
+    pub commands: CommandsConfig,
     /// Probes, `/info` and `/config`.
     pub admin: AdminConfig,
     /// How long a drain waits for requests that are under way.
@@ -46,6 +49,7 @@ impl Default for AgentConfig {
             pipeops: PlatformConfig::default(),
             tunnel: TunnelConfig::default(),
             kubernetes: KubernetesConfig::default(),
+            commands: CommandsConfig::default(),
             admin: AdminConfig::at(8080),
             monitoring: MonitoringConfig::at(9091),
             drain_timeout: Period::from_secs(30),
@@ -298,6 +302,46 @@ pub enum IdentityMode {
     Impersonate,
     /// As the agent's own account; viewers may only read.
     Agent,
+}
+
+/// The `commands` section: what the agent does for the platform, whatever the platform says.
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct CommandsConfig {
+    /// Whether any command is carried out.
+    pub enabled: bool,
+    /// Only reading: logs, and neither deployments nor programs in containers.
+    pub read_only: bool,
+    /// Whether programs may be run in containers.
+    pub exec: bool,
+    /// The namespaces that commands may touch; `*` is all.
+    #[schemars(extend("examples" = [["shop", "shop-staging"]]))]
+    pub namespaces: Vec<String>,
+    /// The kinds that may be deployed, as `Kind` or `Kind.group`; `*` is all. Where `namespaces` is not all, a kind
+    /// without a namespace has to be named here, but for the `Namespace` of the deployment itself.
+    #[schemars(extend("examples" = [["Deployment.apps", "Service", "ConfigMap"]]))]
+    pub kinds: Vec<String>,
+    /// The role of commands that do not say on whose behalf they are given: the account `pipeops-<role>`.
+    pub default_role: Role,
+    /// How long a deployment may take to become ready where the command does not say; also the most that it may say.
+    pub deploy_timeout: Period,
+    /// How long a program in a container may run where the command does not say; also the most that it may say.
+    pub exec_timeout: Period,
+}
+
+impl Default for CommandsConfig {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            read_only: false,
+            exec: true,
+            namespaces: vec!["*".to_owned()],
+            kinds: vec!["*".to_owned()],
+            default_role: Role::Editor,
+            deploy_timeout: Period::from_secs(600),
+            exec_timeout: Period::from_secs(3600),
+        }
+    }
 }
 
 impl AgentConfig {

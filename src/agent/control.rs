@@ -16,19 +16,22 @@ use tokio_tungstenite::tungstenite::Error as WsError;
 use tokio_tungstenite::tungstenite::protocol::Message as WsMessage;
 
 use super::carrier;
+use super::commands::{self, is_order};
 use super::dial::{DialError, Transport};
 use super::metrics::{ApiError, Disconnect, Endpoint};
 use super::outbox::Outbox;
+use super::reports::Link;
 use super::run::Shared;
 use super::status::KnownAs;
 use crate::http::websocket::Pings;
 use crate::metrics::{Direction, MessageType};
 use crate::wire::control::{
-    self, Decoded, Drain, Envelope, ErrorReport, Heartbeat, Message, Welcome,
+    self, Decoded, Drain, Envelope, ErrorReport, Heartbeat, Message, Outcome, Welcome,
 };
 use crate::wire::error::ErrorCode;
 use crate::wire::limits::{CONTROL_PING, CONTROL_SILENCE};
 
+use handshake::greeted;
 pub(super) use handshake::{Caller, Kind, handshake, welcome};
 
 /// One write takes no longer, or the gateway counts as gone.
@@ -63,6 +66,8 @@ pub(super) struct Channel<S = TlsStream<Transport>> {
     told_drain: bool,
     /// What tasks of this connection have to say.
     outbox: Outbox,
+    /// What came in the place of a welcome.
+    first: Option<WsMessage>,
 }
 
 /// Connects with this token and waits for the gateway's welcome.
@@ -79,6 +84,7 @@ pub(super) async fn connect(
         kind: Kind::Agent,
         cluster_id,
         carriers: shared.config.tunnel.carriers.count,
+        instance: Some(&shared.instance),
         token,
     };
     let answered = |status| counted.answered(status);
@@ -91,7 +97,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
         mut socket: WebSocketStream<S>,
         shared: Rc<Shared>,
     ) -> Result<Self, DialError> {
-        let (_, welcome) = welcome(&mut socket, shared.dialer.timeout()).await?;
+        let (welcome, first) = greeted(&mut socket).await?;
         let tunnel = &shared.metrics.tunnel;
         tunnel.control(MessageType::Welcome, Direction::Received);
         tracing::info!(
@@ -101,11 +107,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
             protocol = welcome.protocol_version,
             "connected to the gateway"
         );
-        shared.reporter.known_as(KnownAs {
-            cluster_id: welcome.cluster_id.clone(),
-            cluster_name: welcome.cluster_name.clone(),
-        });
+        if !welcome.cluster_id.is_empty() {
+            shared.reporter.known_as(KnownAs {
+                cluster_id: welcome.cluster_id.clone(),
+                cluster_name: welcome.cluster_name.clone(),
+            });
+        }
         shared.reporter.heard();
+        let outbox = Outbox::new();
+        shared.controller.connected(Link {
+            outgoing: outbox.sender(),
+            protocol: welcome.protocol_version,
+        });
         Ok(Self {
             socket,
             shared,
@@ -113,7 +126,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
             sent: 0,
             pings: Pings::default(),
             told_drain: false,
-            outbox: Outbox::new(),
+            outbox,
+            first,
         })
     }
 
@@ -123,6 +137,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
         let mut heard = Instant::now();
         let mut beat = Instant::now();
         let draining = self.shared.draining.clone();
+        if let Some(first) = self.first.take() {
+            self.on_message(Some(Ok(first)));
+        }
         loop {
             // In the order of importance. What comes before the socket is bounded by time, and so
             // never keeps it from being read.
@@ -173,9 +190,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
         } else {
             "degraded"
         };
+        let usage = self.shared.controller.usage();
         Message::Heartbeat(Heartbeat {
             status: status.to_owned(),
-            ..Heartbeat::default()
+            metrics: usage.metrics,
+            source: usage.source,
         })
     }
 
@@ -225,7 +244,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
         match control::decode(&text) {
             Ok(Decoded::Known(envelope)) => {
                 self.count((&envelope.message).into(), Direction::Received);
-                self.on_known(envelope.message)
+                self.on_known(*envelope)
             }
             Ok(Decoded::Unknown { kind, .. }) => {
                 self.count(MessageType::Unknown, Direction::Received);
@@ -241,7 +260,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
         }
     }
 
-    fn on_known(&mut self, message: Message) -> Option<End> {
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the rest is what agents say, and no gateway"
+    )]
+    fn on_known(&mut self, Envelope { id, message, .. }: Envelope) -> Option<End> {
+        if is_order(&message) {
+            self.order(id, message);
+            return None;
+        }
         match message {
             Message::OpenCarrier(open) => carrier::open(&self.shared, open, self.outbox.sender()),
             Message::Drain(drain) => {
@@ -255,6 +282,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Channel<S> {
             ),
         }
         None
+    }
+
+    /// Hands a command, or what is said about one, to the controller.
+    fn order(&self, id: String, message: Message) {
+        let too_many = commands::error(
+            ErrorCode::TooManyRequests,
+            "too many commands wait for the agent",
+        );
+        let refusal = commands::ended(&id, &message, Outcome::Refused, Some(too_many));
+        if self.shared.controller.deliver(id, message).is_err() {
+            tracing::warn!("too many commands wait; one is refused");
+            // Where this queue is full too, the platform gives the command again.
+            refusal.map(|refusal| self.outbox.sender().try_send(refusal).ok());
+        }
     }
 
     fn on_complaint(&mut self, report: &ErrorReport) {

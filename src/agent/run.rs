@@ -17,6 +17,7 @@ use super::carrier::Carriers;
 use super::cluster_check::ClusterCheck;
 use super::config::AgentConfig;
 use super::connect;
+use super::controller::Controller;
 use super::dial::Dialer;
 use super::face::Face;
 use super::metrics::Metrics;
@@ -216,7 +217,23 @@ fn thread_main(
                 return;
             }
         };
-        let shared = Rc::new(Shared::new(config, dialer, told, targets, drain));
+        let meters = Arc::clone(&metrics.reports);
+        let controller = match Controller::start(&live, meters, drain.clone()) {
+            Ok(controller) => controller,
+            Err(error) => {
+                drop(ready.send(Err(format!(
+                    "can not start the controller's thread: {error}"
+                ))));
+                return;
+            }
+        };
+        let shared = Rc::new(Shared::new(
+            config,
+            dialer,
+            told,
+            (targets, controller),
+            drain,
+        ));
         drop(ready.send(Ok(())));
         tokio::select! {
             () = kill.cancelled() => {}
@@ -258,6 +275,8 @@ async fn drained(shared: &Shared) {
     shared.draining.cancelled().await;
     // Without a connection there is nobody to tell and nothing under way.
     drop(timeout(DRAIN_NOTICE, shared.drain_told.cancelled()).await);
+    // Commands are given up; their results leave while the rest settles.
+    shared.controller.idle().await;
     sleep(DRAIN_SETTLE).await;
     shared.idle().await;
     shared.carriers.close().await;
@@ -280,6 +299,10 @@ pub(super) struct Shared {
     pub(super) budget: Arc<Budget>,
     /// Told every [`LOOK`]: one timer, where one for each request would cost a system call each.
     pub(super) looks: Notify,
+    /// Names this process to the gateway.
+    pub(super) instance: String,
+    /// Works in the cluster, on a thread of its own.
+    pub(super) controller: Controller,
     active: Cell<usize>,
     became_idle: Notify,
 }
@@ -289,7 +312,7 @@ impl Shared {
         config: Arc<AgentConfig>,
         dialer: Dialer,
         (reporter, metrics): (Reporter, Arc<Metrics>),
-        targets: Targets,
+        (targets, controller): (Targets, Controller),
         draining: CancellationToken,
     ) -> Self {
         let carriers = Carriers::new(&config.tunnel.carriers, &dialer);
@@ -305,6 +328,8 @@ impl Shared {
             drain_told: CancellationToken::new(),
             carriers,
             looks: Notify::new(),
+            instance: instance(),
+            controller,
             active: Cell::new(0),
             became_idle: Notify::new(),
         }
@@ -325,6 +350,15 @@ impl Shared {
         while self.active.get() > 0 {
             self.became_idle.notified().await;
         }
+    }
+}
+
+/// A name that no other process has; without randomness, one that none has that starts at another time.
+fn instance() -> String {
+    let mut random = [0; 16];
+    match getrandom::fill(&mut random) {
+        Ok(()) => data_encoding::HEXLOWER.encode(&random),
+        Err(_) => jiff::Timestamp::now().as_nanosecond().to_string(),
     }
 }
 

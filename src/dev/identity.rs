@@ -13,7 +13,9 @@ use crate::gateway::cli::CliError;
 use crate::gateway::cli::kubeconfig::{Kubeconfig, PublicAddress, render, write_private};
 use crate::gateway::directory::{Directory, DirectoryError, Grant, NewToken};
 use crate::gateway::store::{ClusterAccess, ClusterRecord};
-use crate::wire::token::{ClusterId, ClusterName, NameError, Role, Scope, Subject, TokenKind};
+use crate::wire::token::{
+    ClusterId, ClusterName, NameError, Role, Scope, ScopeError, Subject, TokenKind,
+};
 
 /// The one cluster of a trial: its name, and its id, so that its host is short to type.
 const CLUSTER: &str = "dev";
@@ -44,6 +46,9 @@ pub enum IdentityError {
     /// A name of our own is none: a defect of this program.
     #[error("a name of this program's own is not valid; please report this: {0}")]
     Name(#[from] NameError),
+    /// The same of a scope.
+    #[error("a scope of this program's own is not valid; please report this: {0}")]
+    Scope(#[from] ScopeError),
 }
 
 /// What a trial works with.
@@ -90,7 +95,7 @@ impl Identity {
                 subject: SUBJECT.parse()?,
                 role: Role::Admin,
                 clusters: ClusterAccess::List(vec![cluster.id.clone()]),
-                scopes: vec![Scope::all_tunnels()],
+                scopes: scopes()?,
                 expires_at: Timestamp::now().checked_add(USER_TOKEN_LIFE).ok(),
             },
         };
@@ -123,6 +128,12 @@ impl Identity {
         });
         Ok(write_private(path, &text)?)
     }
+}
+
+/// All that a person may do in a cluster; what it is worth there is the agent's policy and the role.
+fn scopes() -> Result<Vec<Scope>, ScopeError> {
+    let all = ["tunnel:*", "read", "logs", "exec", "deploy"];
+    all.iter().map(|scope| scope.parse()).collect()
 }
 
 /// A token that must be there.

@@ -13,6 +13,7 @@ mod request;
 mod runtime;
 mod service;
 mod session;
+mod traffic;
 mod tunnel;
 
 pub use crate::wire::carrier::CarrierKind;
@@ -28,6 +29,7 @@ pub use request::{Meter, Request};
 pub use runtime::Runtimes;
 pub use service::{MAX_SERVICES, OTHER, Service, Services};
 pub use session::{CarrierUp, SessionMeters, Waiting};
+pub use traffic::Traffic;
 pub use tunnel::Tunnel;
 
 /// Seconds since 1970 as a metric's value.

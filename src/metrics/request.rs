@@ -3,12 +3,14 @@
 use std::cell::{Cell, OnceCell};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use prometheus::IntCounter;
 use tokio::time::Instant;
 
 use super::label::{Direction, Dropped, Outcome};
 use super::service::Service;
+use super::traffic::Traffic;
 use super::tunnel::Tunnel;
 use crate::wire::error::ErrorCode;
 
@@ -21,6 +23,8 @@ pub struct Meter(Rc<Figures>);
 struct Figures {
     bytes: Cell<u64>,
     counter: OnceCell<IntCounter>,
+    /// The cluster's figure.
+    cluster: OnceCell<Arc<AtomicU64>>,
 }
 
 impl Meter {
@@ -30,6 +34,9 @@ impl Meter {
         self.0.bytes.set(self.0.bytes.get() + bytes);
         if let Some(counter) = self.0.counter.get() {
             counter.inc_by(bytes);
+        }
+        if let Some(cluster) = self.0.cluster.get() {
+            cluster.fetch_add(bytes, Ordering::Relaxed);
         }
     }
 
@@ -52,6 +59,7 @@ impl Meter {
 pub struct Request {
     tunnel: Arc<Tunnel>,
     service: OnceCell<Arc<Service>>,
+    cluster: OnceCell<Arc<Traffic>>,
     answered: Cell<bool>,
     /// When its head was there.
     pub begun: Instant,
@@ -72,6 +80,7 @@ impl Request {
         let request = Self {
             tunnel: Arc::clone(tunnel),
             service: OnceCell::new(),
+            cluster: OnceCell::new(),
             answered: Cell::new(false),
             begun: Instant::now(),
             sent: Meter::default(),
@@ -82,6 +91,16 @@ impl Request {
             request.attach(service);
         }
         request
+    }
+
+    /// Notes to which cluster it goes; to be called once, before any byte does.
+    pub fn goes_to(&self, cluster: Arc<Traffic>) {
+        let sent = self.sent.0.cluster.set(Arc::clone(&cluster.sent));
+        let received = self.received.0.cluster.set(Arc::clone(&cluster.received));
+        if sent.is_ok() && received.is_ok() {
+            cluster.begun();
+            drop(self.cluster.set(cluster));
+        }
     }
 
     /// Notes that the response's head is there, and so that a service has this name.
@@ -133,6 +152,9 @@ impl Drop for Request {
         if let Some(service) = self.service.get() {
             service.outcomes(self.outcome).inc();
         }
+        if let Some(cluster) = self.cluster.get() {
+            cluster.ended();
+        }
         self.tunnel.requests_active.dec();
     }
 }
@@ -158,6 +180,20 @@ mod tests {
         drop(request);
         assert_eq!(demo.outcomes(Outcome::Complete).get(), 1);
         assert_eq!(tunnel.requests_active.get(), 0);
+    }
+
+    #[test]
+    fn a_cluster_has_figures_of_its_own() {
+        let mut registry = Registry::new("test");
+        let tunnel = Tunnel::new(&mut registry, "any").unwrap();
+        let (request, cluster) = (Request::begin(&tunnel, "demo"), Arc::<Traffic>::default());
+        request.goes_to(Arc::clone(&cluster));
+        request.sent.clone().add(3);
+        request.received.add(4);
+        assert_eq!((cluster.sent(), cluster.received()), (3, 4));
+        assert_eq!((cluster.requests(), cluster.streams()), (1, 1));
+        drop(request);
+        assert_eq!((cluster.requests(), cluster.streams()), (1, 0));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Starts the cluster with a real node and keeps it for as long as this program's
-# standard input is open; then, or when the holder dies in whatever way, takes
+# hold.sh [real|fake]: starts the cluster with a real node, or with nodes in name
+# only, and keeps it for as long as this program's standard input is open; then, or when the holder dies in whatever way, takes
 # it down. One holder at a time on a machine: others wait for the lock.
 #
 # Standard output, for the tests: lines of `note TEXT`, then either
@@ -8,9 +8,14 @@
 set -uo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 export PIPEOPS_KUBE_CACHE=${PIPEOPS_KUBE_CACHE:-$HOME/.cache/pipeops-tunnel/kube}
-export PIPEOPS_KUBE_RUN=${PIPEOPS_KUBE_RUN:-$PIPEOPS_KUBE_CACHE/run}
-export PIPEOPS_KUBE_REAL_NODE=1
-lock=/run/pipeops-kube.lock # holds the run folder of whoever has it, or died with it
+node=${1:-real}
+if [ "$node" = real ]; then
+  export PIPEOPS_KUBE_REAL_NODE=1 PIPEOPS_KUBE_RUN=${PIPEOPS_KUBE_RUN:-$PIPEOPS_KUBE_CACHE/run}
+  lock=/run/pipeops-kube.lock # holds the run folder of whoever has it, or died with it
+else
+  export PIPEOPS_KUBE_REAL_NODE='' PIPEOPS_KUBE_RUN=$PIPEOPS_KUBE_CACHE/run-fake
+  lock=$PIPEOPS_KUBE_CACHE/run-fake.lock
+fi
 die() { echo "error $*"; exit 1; }
 
 # --- what has to be there, in one line ----------------------------------------
@@ -18,30 +23,32 @@ key=$("$here/build.sh" --key)
 built=$PIPEOPS_KUBE_CACHE/bin-$key
 missing=
 need() { [ -e "$1" ] || command -v "$1" >/dev/null || missing+=" $2"; }
-need containerd containerd
-need runc runc
-need busybox busybox-static
-need /usr/lib/cni/bridge containernetworking-plugins
-need iptables iptables
-need conntrack conntrack
-need ip iproute2
 need flock util-linux
+if [ "$node" = real ]; then
+  need containerd containerd
+  need runc runc
+  need busybox busybox-static
+  need /usr/lib/cni/bridge containernetworking-plugins
+  need iptables iptables
+  need conntrack conntrack
+  need ip iproute2
+fi
 need python3 python3
 wanted=
 [ -z "$missing" ] || wanted="Debian's$missing (apt-get install$missing)"
 if [ ! -x "$built/kubectl" ] && ! command -v go >/dev/null; then
   wanted="${wanted:+$wanted, and }Go 1.26 (https://go.dev/dl), to build Kubernetes once"
 fi
-[ "$(id -u)" = 0 ] || wanted="${wanted:+$wanted, and }root, for the node's network and containers"
+[ "$node" = fake ] || [ "$(id -u)" = 0 ] || wanted="${wanted:+$wanted, and }root, for the node's network and containers"
 [ -z "$wanted" ] || die "the Kubernetes tests need $wanted; PIPEOPS_TEST_SKIP_KUBERNETES=1 leaves them out"
 
 # --- one at a time --------------------------------------------------------------
+mkdir -p "$PIPEOPS_KUBE_CACHE"
 exec 9<>"$lock" || die "cannot open $lock"
 if ! flock -n 9; then
   echo "note waiting for another test run's cluster ($lock)"
   flock 9
 fi
-mkdir -p "$PIPEOPS_KUBE_CACHE"
 log=$PIPEOPS_KUBE_RUN.log
 down() { PIPEOPS_KUBE_RUN=$1 "$here/down.sh" </dev/null >>"$log" 2>&1 9>&-; }
 : >"$log"

@@ -8,6 +8,7 @@ use crate::config::{
     ADMIN_LISTEN, ADMIN_TOKEN, Flag, LOG_FORMAT, LOG_LEVEL, LogConfig, METRICS_LISTEN,
     MONITORING_ENABLED, Named, Path, Settings, Violation, Ways,
 };
+use crate::wire::head::COMMANDS;
 
 /// The token, in either form.
 const TOKEN: Ways = &[&["pipeops.token"], &["pipeops.token_file"]];
@@ -185,11 +186,11 @@ impl AgentConfig {
     }
 
     fn check_forwards(&self, found: &mut Vec<Violation>) {
-        let mut names = vec![KUBERNETES];
+        let mut names = vec![KUBERNETES, COMMANDS];
         for (at, forward) in self.tunnel.forwards.iter().enumerate() {
             let path = Path::dotted("tunnel.forwards").index(at);
             if names.contains(&forward.name.as_str()) {
-                let reason = if forward.name == KUBERNETES {
+                let reason = if [KUBERNETES, COMMANDS].contains(&forward.name.as_str()) {
                     "is built in: choose another name"
                 } else {
                     "another forward has this name"

@@ -7,7 +7,7 @@ use http::header::{AUTHORIZATION, HeaderValue};
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::Message as WsMessage;
@@ -19,6 +19,10 @@ use crate::http::error::parse;
 use crate::http::websocket::control_config;
 use crate::wire::carrier::CARRIERS_HEADER;
 use crate::wire::control::{self, Decoded, Message, Welcome};
+use crate::wire::limits::HEARTBEAT_INTERVAL;
+
+/// A gateway of ours sends its welcome at once; one that has said nothing for so long has none.
+const PLAIN: Duration = Duration::from_secs(5);
 
 /// As what we connect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +39,8 @@ pub(in crate::agent) struct Caller<'a> {
     pub(in crate::agent) cluster_id: Option<&'a str>,
     /// How many carriers each of the gateway's workers may have.
     pub(in crate::agent) carriers: usize,
+    /// Names this process; a probe has nothing that it would be asked for again.
+    pub(in crate::agent) instance: Option<&'a str>,
     pub(in crate::agent) token: &'a SecretString,
 }
 
@@ -62,6 +68,15 @@ pub(in crate::agent) async fn handshake(
     request
         .headers_mut()
         .insert(CARRIERS_HEADER, caller.carriers.into());
+    request
+        .headers_mut()
+        .insert(control::PROTOCOL_HEADER, control::PROTOCOL_VERSION.into());
+    if let Some(instance) = caller.instance {
+        let instance = HeaderValue::from_str(instance).map_err(|error| local(&error))?;
+        request
+            .headers_mut()
+            .insert(control::INSTANCE_HEADER, instance);
+    }
     if caller.kind == Kind::Probe {
         let doctor = HeaderValue::from_static(control::PROBE_DOCTOR);
         request.headers_mut().insert(control::PROBE_HEADER, doctor);
@@ -106,6 +121,50 @@ where
     Err(DialError::Unreachable(
         "the gateway did not send its welcome".to_owned(),
     ))
+}
+
+/// Who the platform is, and a message that came in the place of a welcome. One that knows only the reference's messages
+/// sends none: after [`PLAIN`], or when something else comes first, it is taken for one of the protocol's first version.
+///
+/// # Errors
+/// [`DialError::Unreachable`] when the connection ends first.
+pub(in crate::agent) async fn greeted<S>(
+    socket: &mut WebSocketStream<S>,
+) -> Result<(Welcome, Option<WsMessage>), DialError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let give_in = Instant::now() + PLAIN;
+    let first = loop {
+        match timeout_at(give_in, socket.next()).await {
+            Ok(Some(Ok(WsMessage::Text(text)))) => break Some(text),
+            Ok(Some(Ok(WsMessage::Close(_)) | Err(_)) | None) => {
+                let reason = "the gateway closed the connection before its welcome";
+                return Err(DialError::Unreachable(reason.to_owned()));
+            }
+            Ok(Some(Ok(_))) => {}
+            Err(_) => break None,
+        }
+    };
+    if let Some(text) = &first
+        && let Ok(Decoded::Known(envelope)) = control::decode(text)
+        && let Message::Welcome(welcome) = envelope.message
+    {
+        return Ok((welcome, None));
+    }
+    tracing::warn!(
+        "the platform sends no welcome: it is spoken to as the first version of the protocol has it, without a tunnel"
+    );
+    let interval = u64::try_from(HEARTBEAT_INTERVAL.as_millis()).unwrap_or(u64::MAX);
+    let plain = Welcome {
+        session_id: String::new(),
+        protocol_version: 1,
+        cluster_id: String::new(),
+        cluster_name: String::new(),
+        heartbeat_interval_ms: interval,
+        probe: false,
+    };
+    Ok((plain, first.map(WsMessage::Text)))
 }
 
 /// What an answer other than 101 means.

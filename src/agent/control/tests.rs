@@ -1,10 +1,11 @@
 use super::*;
 use crate::agent::config::AgentConfig;
+use crate::agent::controller::Controller;
 use crate::agent::dial::Dialer;
 use crate::agent::metrics::Metrics;
 use crate::agent::status::Reporter;
 use crate::agent::target::Targets;
-use crate::config::Secret;
+use crate::config::{Live, Secret};
 use crate::wire::control::CarrierFailed;
 use crate::wire::limits::CONTROL_QUEUE;
 use tokio::io::DuplexStream;
@@ -26,11 +27,15 @@ fn shared() -> Rc<Shared> {
     let metrics = Metrics::new(&config, status, reporter.connected()).unwrap();
     let targets = Targets::new(&config, &metrics.targets).unwrap();
     let draining = CancellationToken::new();
+    let config = std::sync::Arc::new(config);
+    let meters = std::sync::Arc::clone(&metrics.reports);
+    let live = Live::from(AgentConfig::clone(&config));
+    let controller = Controller::start(&live, meters, draining.clone()).unwrap();
     Rc::new(Shared::new(
-        std::sync::Arc::new(config),
+        config,
         dialer,
         (reporter, metrics),
-        targets,
+        (targets, controller),
         draining,
     ))
 }

@@ -49,6 +49,7 @@ pub(super) async fn visit(dialer: &Dialer, cluster_id: Option<&str>) -> Visit {
             kind: Kind::Probe,
             cluster_id,
             carriers: 1,
+            instance: None,
             token: &dialer.token()?,
         };
         let mut socket = handshake(dialer, &caller, |_| {}).await?;

@@ -16,6 +16,7 @@ use rustix::time::ClockId;
 use tokio::sync::watch;
 
 use super::config::{AgentConfig, KUBERNETES};
+use super::reports;
 use super::status::{Connection, Status};
 use crate::metrics::{
     CarrierKind, Direction, Kind, Registry, Runtimes, Table, Tunnel, label, timestamp,
@@ -42,6 +43,7 @@ pub struct Metrics {
     /// Carriers of a kind that was not the first one tried.
     pub(super) fallbacks: Table<IntCounter, CarrierKind>,
     pub(super) climbs: Table<IntCounter, Climb>,
+    pub(super) reports: Arc<reports::Meters>,
 }
 
 /// Connections to targets.
@@ -110,6 +112,7 @@ impl Metrics {
         resources(&mut registry, runtimes.clone())?;
         Ok(Arc::new(Self {
             api: ApiMeters::new(&mut registry)?,
+            reports: Arc::new(reports::Meters::new(&mut registry)?),
             targets: Arc::new(TargetMeters::new(&mut registry)?),
             kubernetes_requests: registry.counter(
                 "pipeops_kubernetes_api_requests_total",

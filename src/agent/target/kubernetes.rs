@@ -36,7 +36,7 @@ const TRY_AGAIN: Duration = Duration::from_secs(5);
 const RELOAD: Duration = Duration::from_secs(300);
 
 /// The header that carries the user's name into the cluster's audit log.
-const EXTRA_SUBJECT: &str = "impersonate-extra-pipeops.io%2fsubject";
+pub(in crate::agent) const EXTRA_SUBJECT: &str = "impersonate-extra-pipeops.io%2fsubject";
 
 /// The `kubernetes` service.
 pub(super) struct Kubernetes {

@@ -4,29 +4,33 @@ mod connect;
 mod insecure;
 mod interim;
 mod kubernetes;
+mod pods;
 mod policy;
 mod pool;
 mod prepare;
 mod raw;
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
 
+use super::commands::Policy;
 use super::config::{AgentConfig, ForwardConfig, KUBERNETES, KubernetesConfig, Protocol};
 use super::metrics::TargetMeters;
 use crate::http::body::ExchangeBody;
 use crate::metrics::Registry;
 use crate::wire::error::{ApiError, ErrorCode};
-use crate::wire::head::RequestHead;
+use crate::wire::head::{COMMANDS, RequestHead};
 #[cfg(doc)]
 use crate::wire::limits::ORIGIN_IDLE;
 use crate::wire::raw::RawProtocol;
 pub(super) use insecure::accept_any;
-pub(super) use kubernetes::kube_config;
+pub(super) use kubernetes::{EXTRA_SUBJECT, kube_config};
+pub(super) use policy::service_account;
 
 use connect::Connector;
 pub(super) use interim::Interim;
@@ -58,16 +62,22 @@ impl Targets {
             targets.insert(forward.name.clone(), Target::forward(forward, meters)?);
         }
         if config.kubernetes.enabled {
-            let target = Target {
-                name: KUBERNETES.to_owned(),
-                response_timeout: config.kubernetes.response_timeout.0,
-                kind: Kind::Kubernetes(Kubernetes::new(
-                    &config.kubernetes,
-                    &config.agent.namespace,
-                    Arc::clone(meters),
-                )),
+            let api = Rc::new(Kubernetes::new(
+                &config.kubernetes,
+                &config.agent.namespace,
+                Arc::clone(meters),
+            ));
+            let mut add = |name: &str, kind| {
+                let target = Target {
+                    name: name.to_owned(),
+                    response_timeout: config.kubernetes.response_timeout.0,
+                    kind,
+                };
+                targets.insert(name.to_owned(), target);
             };
-            targets.insert(KUBERNETES.to_owned(), target);
+            let policy = Policy::of(config);
+            add(COMMANDS, Kind::Commands(Rc::clone(&api), policy));
+            add(KUBERNETES, Kind::Kubernetes(api));
         }
         Ok(Self(targets))
     }
@@ -80,7 +90,7 @@ impl Targets {
     pub(super) fn are_usable(&self) -> bool {
         self.0.values().all(|target| match &target.kind {
             Kind::Kubernetes(kubernetes) => kubernetes.is_usable(),
-            Kind::Forward(_) | Kind::Raw(_) => true,
+            Kind::Commands(..) | Kind::Forward(_) | Kind::Raw(_) => true,
         })
     }
 
@@ -90,21 +100,19 @@ impl Targets {
             match &target.kind {
                 Kind::Forward(forward) => forward.1.expire(),
                 Kind::Kubernetes(kubernetes) => kubernetes.expire(),
-                Kind::Raw(_) => {}
+                Kind::Commands(..) | Kind::Raw(_) => {}
             }
         }
     }
 
-    /// The names, for an error.
+    /// The names, for an error. The platform's own service is nobody's to ask for.
     pub(super) fn names(&self) -> String {
-        if self.0.is_empty() {
+        let names = self.0.keys().map(String::as_str);
+        let names: Vec<&str> = names.filter(|name| *name != COMMANDS).collect();
+        if names.is_empty() {
             return "none".to_owned();
         }
-        self.0
-            .keys()
-            .map(String::as_str)
-            .collect::<Vec<_>>()
-            .join(", ")
+        names.join(", ")
     }
 }
 
@@ -144,7 +152,9 @@ pub(super) struct Target {
 }
 
 enum Kind {
-    Kubernetes(Kubernetes),
+    Kubernetes(Rc<Kubernetes>),
+    /// Logs and programs in pods.
+    Commands(Rc<Kubernetes>, Policy),
     Forward(Box<(Forward, Pool)>),
     Raw(Raw),
 }
@@ -212,11 +222,10 @@ impl Target {
                 self.exchange(pool, request).await
             }
             Kind::Raw(raw) => Err(raw.no_http(&self.name)),
-            Kind::Kubernetes(kubernetes) => {
-                let api = kubernetes.api().await?;
-                let mut request = kubernetes.prepare(&api, head, body).await?;
-                interim.watch(&mut request);
-                self.exchange(&api.pool, request).await
+            Kind::Kubernetes(kubernetes) => self.ask(kubernetes, head, body, interim).await,
+            Kind::Commands(kubernetes, policy) => {
+                pods::check(&head, policy)?;
+                self.ask(kubernetes, head, body, interim).await
             }
         }
     }
@@ -228,8 +237,23 @@ impl Target {
     pub(super) async fn open(&self, protocol: RawProtocol) -> Result<Opened, ApiError> {
         match &self.kind {
             Kind::Raw(raw) => raw.open(&self.name, protocol).await,
-            Kind::Forward(_) | Kind::Kubernetes(_) => Err(raw::only_http(&self.name)),
+            Kind::Forward(_) | Kind::Kubernetes(_) | Kind::Commands(..) => {
+                Err(raw::only_http(&self.name))
+            }
         }
+    }
+
+    async fn ask(
+        &self,
+        kubernetes: &Kubernetes,
+        head: RequestHead,
+        body: ExchangeBody,
+        interim: &Interim,
+    ) -> Result<Answer, ApiError> {
+        let api = kubernetes.api().await?;
+        let mut request = kubernetes.prepare(&api, head, body).await?;
+        interim.watch(&mut request);
+        self.exchange(&api.pool, request).await
     }
 
     async fn exchange(

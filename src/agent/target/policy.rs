@@ -7,7 +7,7 @@ use crate::wire::error::{ApiError, ErrorCode};
 use crate::wire::head::RequestHead;
 
 /// The service account of a role; a role that is none of these gets no request (fails closed).
-pub(super) fn service_account(namespace: &str, role: &str) -> Result<String, ApiError> {
+pub(in crate::agent) fn service_account(namespace: &str, role: &str) -> Result<String, ApiError> {
     match role {
         "viewer" | "editor" | "admin" => {
             Ok(format!("system:serviceaccount:{namespace}:pipeops-{role}"))
