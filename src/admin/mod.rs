@@ -15,6 +15,7 @@ mod server;
 mod watchdog;
 
 pub use config::{AdminConfig, MonitoringConfig, PrometheusConfig};
+pub use limit::{Limiter, Rate, Verdict};
 use metrics::metrics_response;
 pub use probes::seconds;
 pub use program::{Check, Component, Failing, Program};

@@ -6,13 +6,16 @@ use http::{HeaderMap, Request, Response};
 use hyper::body::Incoming;
 use tokio::task::spawn_local;
 
+use super::control::Peer;
 use super::metrics::AuthFailure;
 use super::service::Client;
 use super::store::ClusterRecord;
 use super::worker::Worker;
 use super::{control, probe, switch};
 use crate::wire::carrier::CARRIERS_HEADER;
-use crate::wire::control::{PROBE_DOCTOR, PROBE_HEADER};
+use crate::wire::control::{
+    INSTANCE_HEADER, PROBE_DOCTOR, PROBE_HEADER, PROTOCOL_HEADER, PROTOCOL_VERSION,
+};
 use crate::wire::error::{ApiError, ErrorCode};
 use crate::wire::limits::{MAX_AGENTS_PER_CLUSTER, MAX_CARRIERS};
 use crate::wire::token::TokenKind;
@@ -43,6 +46,11 @@ pub(super) fn accept(
         })?;
     check_cluster_id(&request, &cluster)
         .inspect_err(|_| worker.auth_failed(AuthFailure::ClusterId))?;
+    let peer = Peer {
+        carriers: carriers(request.headers()),
+        protocol: protocol(request.headers()),
+        instance: instance(request.headers()),
+    };
     if is_probe(request.headers())? {
         let permit = worker.shared.probes.begin(cluster.id.as_str())?;
         let upgrade = hyper::upgrade::on(&mut request);
@@ -50,6 +58,7 @@ pub(super) fn accept(
             permit,
             grant,
             cluster,
+            peer,
         };
         spawn_local(probe.run(Rc::clone(worker), upgrade));
         return Ok(switch::to_websocket(&key));
@@ -60,14 +69,13 @@ pub(super) fn accept(
             format!("{MAX_AGENTS_PER_CLUSTER} agents of this cluster are connected already"),
         ));
     }
-    let carriers = carriers(request.headers());
     let upgrade = hyper::upgrade::on(&mut request);
     tracing::debug!(peer = %client.peer, cluster = %cluster.id, "an agent connects");
     spawn_local(control::run(
         Rc::clone(worker),
         grant,
         cluster,
-        carriers,
+        peer,
         upgrade,
     ));
     Ok(switch::to_websocket(&key))
@@ -90,6 +98,25 @@ fn carriers(headers: &HeaderMap) -> usize {
         .and_then(|value| value.to_str().ok());
     let said = said.and_then(|value| value.parse().ok());
     said.unwrap_or(MAX_CARRIERS).clamp(1, MAX_CARRIERS)
+}
+
+/// The version of the control protocol that both speak; an agent that does not say speaks the first.
+fn protocol(headers: &HeaderMap) -> u32 {
+    let said = headers
+        .get(PROTOCOL_HEADER)
+        .and_then(|value| value.to_str().ok());
+    let said = said.and_then(|value| value.parse().ok());
+    said.unwrap_or(1).clamp(1, PROTOCOL_VERSION)
+}
+
+/// The name of the agent's process. One that is too long is as good as none.
+fn instance(headers: &HeaderMap) -> String {
+    let said = headers
+        .get(INSTANCE_HEADER)
+        .and_then(|value| value.to_str().ok());
+    said.filter(|name| name.len() <= 64)
+        .unwrap_or_default()
+        .to_owned()
 }
 
 /// Whether somebody looks whether an agent could connect, and is none.

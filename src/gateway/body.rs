@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::carrier::Carrier;
+use super::platform::Lines;
 use super::record::Record;
 use crate::http::body::ExchangeBody;
 use crate::http::exchange::{ExchangeError, Receiver, Sender};
@@ -25,6 +26,9 @@ pub(super) enum ResponseBody {
     Empty,
     Full(Full<Bytes>),
     Tunnel(TunnelBody),
+    /// The platform's API.
+    Own(axum::body::Body),
+    Lines(Box<Lines>),
 }
 
 impl ResponseBody {
@@ -34,6 +38,16 @@ impl ResponseBody {
 
     pub(super) fn full(body: Full<Bytes>) -> Self {
         Self::Full(body)
+    }
+}
+
+impl ResponseBody {
+    pub(super) fn own(body: axum::body::Body) -> Self {
+        Self::Own(body)
+    }
+
+    pub(super) fn lines(lines: Lines) -> Self {
+        Self::Lines(Box::new(lines))
     }
 }
 
@@ -51,6 +65,11 @@ impl Body for ResponseBody {
                 .poll_frame(cx)
                 .map_err(|never| match never {}),
             Self::Tunnel(body) => body.poll_frame(cx),
+            // Of our own bodies none fails; the type can not say so.
+            Self::Own(body) => Pin::new(body)
+                .poll_frame(cx)
+                .map_err(|_| ExchangeError::Cut),
+            Self::Lines(lines) => lines.poll_frame(cx),
         }
     }
 
@@ -59,6 +78,8 @@ impl Body for ResponseBody {
             Self::Empty => true,
             Self::Full(body) => body.is_end_stream(),
             Self::Tunnel(body) => body.is_end_stream(),
+            Self::Own(body) => body.is_end_stream(),
+            Self::Lines(_) => false,
         }
     }
 
@@ -66,7 +87,8 @@ impl Body for ResponseBody {
         match self {
             Self::Empty => SizeHint::with_exact(0),
             Self::Full(body) => body.size_hint(),
-            Self::Tunnel(_) => SizeHint::default(),
+            Self::Own(body) => body.size_hint(),
+            Self::Tunnel(_) | Self::Lines(_) => SizeHint::default(),
         }
     }
 }

@@ -1,4 +1,6 @@
-//! The control channel with one agent.
+//! The control channel with one agent. What is done about its messages is in [`inbound`].
+
+mod inbound;
 
 use std::convert::Infallible;
 use std::rc::Rc;
@@ -19,6 +21,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message as WsMessage,
 
 use super::agents::AgentHandle;
 use super::directory::Grant;
+use super::fleet::{Connected, Known};
 use super::intake::Intake;
 use super::metrics::Held;
 use super::shared::Mail;
@@ -27,10 +30,7 @@ use super::tickets::AgentKey;
 use super::worker::Worker;
 use crate::http::websocket::{Pings, control_config};
 use crate::metrics::{Direction, MessageType};
-use crate::wire::control::{
-    self, Decoded, Drain, Envelope, ErrorReport, Message, PROTOCOL_VERSION, Welcome,
-};
-use crate::wire::error::ErrorCode;
+use crate::wire::control::{Drain, Envelope, ErrorReport, Message, Welcome};
 use crate::wire::limits::{CONTROL_PING, CONTROL_QUEUE, CONTROL_SILENCE, HEARTBEAT_INTERVAL};
 
 /// One write to an agent takes no longer, or the agent counts as gone.
@@ -38,20 +38,29 @@ const WRITE: Duration = Duration::from_secs(10);
 
 type Socket = WebSocketStream<TokioIo<Upgraded>>;
 
-/// Runs an agent's control channel from the moment that its connection has switched; each worker may
-/// have so many `carriers` of the agent.
+/// What an agent says of itself when it connects.
+#[derive(Debug)]
+pub(super) struct Peer {
+    /// Carriers that each worker may have of it.
+    pub(super) carriers: usize,
+    /// The version of the control protocol that both speak.
+    pub(super) protocol: u32,
+    /// Names its process; empty where it does not say.
+    pub(super) instance: String,
+}
+
+/// Runs an agent's control channel from the moment that its connection has switched.
 pub(super) async fn run(
     worker: Rc<Worker>,
     grant: Arc<Grant>,
     cluster: Arc<ClusterRecord>,
-    carriers: usize,
+    peer: Peer,
     upgrade: OnUpgrade,
 ) {
-    let Some(mut channel) = Channel::open(&worker, &cluster, upgrade).await else {
+    let Some(mut channel) = Channel::open(&worker, &cluster, &peer, upgrade).await else {
         return;
     };
     let connected = Held::one(&worker.shared.metrics.agents);
-    let (control, outgoing) = mpsc::channel(CONTROL_QUEUE);
     let key = channel.key.clone();
     let others = worker.agents.count(cluster.id.as_str());
     tracing::info!(
@@ -66,13 +75,22 @@ pub(super) async fn run(
     }
     let handle = AgentHandle {
         key: key.clone(),
-        control,
+        control: channel.control.clone(),
         home: worker.index,
         ended: grant.ended.clone(),
-        carriers,
+        carriers: peer.carriers,
         round_trip: Arc::clone(&channel.round_trip),
     };
-    let reason = channel.run(&grant, &cluster, handle, outgoing).await;
+    let known = Arc::clone(&channel.known);
+    let round_trip = Arc::clone(&channel.round_trip);
+    known.connected(Connected::new(
+        key.clone(),
+        handle.control.clone(),
+        peer.instance,
+        round_trip,
+    ));
+    let reason = channel.run(&grant, &cluster, handle).await;
+    known.gone(&key);
     drop(connected);
     worker.shared.tickets.forget(&key);
     worker
@@ -96,6 +114,41 @@ pub(super) struct Channel {
     draining: bool,
     /// Why the agent last opened no carrier: it is asked again and again, and says the same.
     carrier_failed: Option<String>,
+    /// What the agent says of its cluster goes here.
+    known: Arc<Known>,
+    protocol: u32,
+    /// What others put here is sent.
+    control: mpsc::Sender<Post>,
+    outgoing: mpsc::Receiver<Post>,
+}
+
+/// A message for an agent, with the id that it is to have, if that matters: a command's names the command.
+#[derive(Debug)]
+pub(super) struct Post {
+    id: Option<String>,
+    message: Message,
+}
+
+impl Post {
+    pub(super) fn command(id: String, message: Message) -> Self {
+        Self {
+            id: Some(id),
+            message,
+        }
+    }
+}
+
+#[cfg(test)]
+impl Post {
+    pub(super) fn into_message(self) -> Message {
+        self.message
+    }
+}
+
+impl From<Message> for Post {
+    fn from(message: Message) -> Self {
+        Self { id: None, message }
+    }
 }
 
 /// Why a channel ended, for the log.
@@ -104,25 +157,15 @@ pub(super) type Reason = &'static str;
 const WRITE_FAILED: Reason = "write failed";
 
 impl Channel {
-    fn on_carrier_failed(&mut self, reason: String) {
-        if self.carrier_failed.as_ref() == Some(&reason) {
-            return;
-        }
-        tracing::warn!(
-            cluster = self.key.cluster,
-            reason,
-            "the agent could not open a carrier"
-        );
-        self.carrier_failed = Some(reason);
-    }
-
     /// The channel of a connection that switches; `None` where it does not.
     pub(super) async fn open(
         worker: &Rc<Worker>,
         cluster: &ClusterRecord,
+        peer: &Peer,
         upgrade: OnUpgrade,
     ) -> Option<Self> {
         let io = TokioIo::new(upgrade.await.ok()?);
+        let (control, outgoing) = mpsc::channel(CONTROL_QUEUE);
         let config = Some(control_config());
         Some(Self {
             worker: Rc::clone(worker),
@@ -138,18 +181,16 @@ impl Channel {
             round_trip: Arc::default(),
             draining: false,
             carrier_failed: None,
+            known: worker.shared.fleet.entry(cluster.id.as_str()),
+            protocol: peer.protocol,
+            control,
+            outgoing,
         })
     }
 
     /// Runs until the agent has gone; says why.
-    async fn run(
-        &mut self,
-        grant: &Grant,
-        cluster: &ClusterRecord,
-        handle: AgentHandle,
-        mut outgoing: mpsc::Receiver<Message>,
-    ) -> Reason {
-        match self.serve(grant, cluster, handle, &mut outgoing).await {
+    async fn run(&mut self, grant: &Grant, cluster: &ClusterRecord, handle: AgentHandle) -> Reason {
+        match self.serve(grant, cluster, handle).await {
             Ok(never) => match never {},
             Err(reason) => reason,
         }
@@ -160,7 +201,6 @@ impl Channel {
         grant: &Grant,
         cluster: &ClusterRecord,
         handle: AgentHandle,
-        outgoing: &mut mpsc::Receiver<Message>,
     ) -> Result<Infallible, Reason> {
         let welcome = self.welcome(cluster, false);
         self.send(welcome).await?;
@@ -169,6 +209,7 @@ impl Channel {
             .broadcast(|| Mail::AgentUp(handle.clone()))
             .await;
         let shared = Arc::clone(&self.worker.shared);
+        shared.deployments.connected(cluster.id.as_str()).await;
         let mut ticks = interval(CONTROL_PING);
         let mut told_drain = false;
         self.heard = Instant::now();
@@ -182,7 +223,7 @@ impl Channel {
                     told_drain = true;
                     self.send(Message::Drain(Drain { reason: "gateway shuts down".to_owned() })).await?;
                 }
-                Some(message) = outgoing.recv() => self.send(message).await?,
+                Some(post) = self.outgoing.recv() => self.post(post).await?,
                 _ = ticks.tick() => self.ping().await?,
                 message = self.intake.next(&mut self.socket) => self.on_message(message).await?,
             }
@@ -246,7 +287,7 @@ impl Channel {
     pub(super) fn welcome(&self, cluster: &ClusterRecord, probe: bool) -> Message {
         Message::Welcome(Welcome {
             session_id: format!("{}-{}", self.key.cluster, self.key.generation),
-            protocol_version: PROTOCOL_VERSION,
+            protocol_version: self.protocol,
             cluster_id: cluster.id.to_string(),
             cluster_name: cluster.name.to_string(),
             heartbeat_interval_ms: u64::try_from(HEARTBEAT_INTERVAL.as_millis())
@@ -255,83 +296,20 @@ impl Channel {
         })
     }
 
-    async fn on_text(&mut self, text: &str) -> Result<(), Reason> {
-        let envelope = match control::decode(text) {
-            Ok(Decoded::Known(envelope)) => envelope,
-            Ok(Decoded::Unknown { kind, .. }) => {
-                self.count(MessageType::Unknown, Direction::Received);
-                tracing::debug!(
-                    kind,
-                    cluster = self.key.cluster,
-                    "unknown control message passed over"
-                );
-                return Ok(());
-            }
-            Err(error) => {
-                let complaint = self
-                    .intake
-                    .complain(ErrorCode::InvalidRequest, text, &error);
-                self.count(MessageType::Malformed, Direction::Received);
-                return self.complain(complaint).await;
-            }
-        };
-        self.count((&envelope.message).into(), Direction::Received);
-        self.on_known(envelope.message).await;
-        Ok(())
-    }
-
-    async fn on_known(&mut self, message: Message) {
-        match message {
-            Message::Heartbeat(beat) => {
-                tracing::debug!(
-                    cluster = self.key.cluster,
-                    status = beat.status,
-                    "heartbeat"
-                );
-            }
-            Message::Drain(drain) if !self.draining => {
-                self.draining = true;
-                tracing::info!(
-                    cluster = self.key.cluster,
-                    generation = self.key.generation,
-                    reason = drain.reason,
-                    "agent drains"
-                );
-                self.worker
-                    .shared
-                    .broadcast(|| Mail::AgentDraining(self.key.clone()))
-                    .await;
-            }
-            Message::CarrierFailed(failed) => self.on_carrier_failed(failed.reason),
-            Message::Error(report) => {
-                tracing::warn!(
-                    cluster = self.key.cluster,
-                    code = report.code,
-                    message = report.message,
-                    "the agent complains"
-                );
-            }
-            Message::WantCarrier(want) => {
-                let wants = || Mail::AgentWants(self.key.clone(), want);
-                self.worker.shared.broadcast(wants).await;
-            }
-            other => tracing::debug!(
-                kind = other.type_name(),
-                cluster = self.key.cluster,
-                "nothing is done about a control message"
-            ),
-        }
-    }
-
     fn count(&self, message: MessageType, direction: Direction) {
         let tunnel = &self.worker.shared.metrics.tunnel;
         tunnel.control(message, direction);
     }
 
     pub(super) async fn send(&mut self, message: Message) -> Result<(), Reason> {
+        self.post(message.into()).await
+    }
+
+    async fn post(&mut self, Post { id, message }: Post) -> Result<(), Reason> {
         self.sent += 1;
         self.count((&message).into(), Direction::Sent);
-        let envelope = Envelope::new(format!("gw-{}", self.sent), Timestamp::now(), message);
+        let id = id.unwrap_or_else(|| format!("gw-{}", self.sent));
+        let envelope = Envelope::new(id, Timestamp::now(), message);
         match envelope.encode() {
             Ok(text) => self.write(WsMessage::text(text)).await,
             Err(error) => {

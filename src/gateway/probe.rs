@@ -17,7 +17,7 @@ use tokio_tungstenite::tungstenite::protocol::Message as WsMessage;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use super::carrier::Begun;
-use super::control::{Channel, Reason};
+use super::control::{Channel, Peer, Reason};
 use super::directory::Grant;
 use super::store::ClusterRecord;
 use super::tickets::{AgentKey, Purpose};
@@ -83,12 +83,14 @@ pub(super) struct Probe {
     pub(super) permit: Permit,
     pub(super) grant: Arc<Grant>,
     pub(super) cluster: Arc<ClusterRecord>,
+    pub(super) peer: Peer,
 }
 
 impl Probe {
     /// Runs the probe's control channel until the doctor leaves.
     pub(super) async fn run(self, worker: Rc<Worker>, upgrade: OnUpgrade) {
-        let Some(mut channel) = Channel::open(&worker, &self.cluster, upgrade).await else {
+        let opened = Channel::open(&worker, &self.cluster, &self.peer, upgrade).await;
+        let Some(mut channel) = opened else {
             return;
         };
         let key = channel.key.clone();

@@ -19,11 +19,12 @@ use super::config::GatewayConfig;
 use super::directory::Directory;
 use super::face::{self, Face};
 use super::hosts::Hosts;
-use super::metrics::{self, MeteredStore, Metrics};
+use super::kept::Kept;
+use super::metrics::{self, Metrics};
 use super::ports;
 use super::quic;
 use super::shared::{MAILBOX, Mail, Shared};
-use super::store::{RedbStore, Store, StoreError};
+use super::store::StoreError;
 use super::tls::{Certificate, Source, TlsError};
 use super::worker::{self, Listeners};
 use crate::admin::{AdminAddresses, AdminError, AdminServer, Beat, Failing, Watchdog};
@@ -98,9 +99,10 @@ impl Gateway {
         config.validate()?;
         make_state_dir(&config)?;
         let mut registry = metrics::registry();
-        let store = MeteredStore::new(RedbStore::open(&config.state_dir)?, &mut registry)?;
-        let history = Arc::new(store);
-        let directory = Directory::open(Arc::clone(&history) as Arc<dyn Store>)?;
+        let (kept, writers) = Kept::open(&config.state_dir, &mut registry)?;
+        let Kept {
+            directory, history, ..
+        } = kept.clone();
         let hosts = Hosts::new(&config.domain, &config.public_url(), &config.hosts);
         let source = Source::new(&config, &hosts);
         let (tls, certificate) = source.load()?;
@@ -117,14 +119,7 @@ impl Gateway {
             address,
             http_address,
         } = bind(&config, threads)?;
-        let shared = Arc::new(Shared::new(
-            config,
-            hosts,
-            Arc::clone(&directory),
-            metrics,
-            tls,
-            mailboxes,
-        ));
+        let shared = Arc::new(Shared::new(config, hosts, kept, metrics, tls, mailboxes));
         let watchdog = Watchdog::default();
         let (admin, store) = serve_face(live.clone(), &shared, &certificate, watchdog.clone())?;
         let quic = quic::Listener::start(&shared, &certificate, address, &watchdog);
@@ -133,13 +128,14 @@ impl Gateway {
             let beat = watchdog.watch(format!("worker-{index}"));
             workers.push(spawn(index, Arc::clone(&shared), listeners, mailbox, beat)?);
         }
-        let background = vec![
+        let mut background = Vec::from(writers.start(Arc::clone(&shared.fleet)));
+        background.extend([
             spawn_beside(source.watch(certificate)),
             spawn_beside(sweep(Arc::clone(&directory), shared.kill.clone())),
             spawn_beside(face::watch_store(Arc::clone(&directory), store)),
             spawn_beside(watchdog.watch("main").beside(pending())),
             spawn_beside(socket.serve(api::router(directory, history), shared.drain.clone())),
-        ];
+        ]);
         let http_addr = http_address.map(tracing::field::display);
         tracing::info!(addr = %address, http_addr, workers = threads, domain = shared.config.domain, "gateway listening");
         Ok(Self {

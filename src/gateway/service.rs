@@ -12,13 +12,14 @@ use super::body::ResponseBody;
 use super::hosts::Site;
 use super::metrics::HttpVersion;
 use super::worker::Worker;
-use super::{admission, proxy, upgrade};
+use super::{admission, platform, proxy, upgrade};
 use crate::http::authority;
 use crate::http::error;
 use crate::http::framing;
 use crate::http::framing::Heads;
 use crate::http::path::TunnelPath;
 use crate::wire::error::{ApiError, ErrorCode};
+use crate::wire::head::COMMANDS;
 use crate::wire::limits::MAX_TARGET_BYTES;
 
 /// What is known of the client's connection.
@@ -144,6 +145,7 @@ async fn route(
             let route = proxy::Route {
                 cluster: proxy::ClusterRef::Id(&cluster),
                 path: &path,
+                scope: None,
                 host: &host,
                 id,
             };
@@ -156,12 +158,16 @@ async fn route(
                 let route = proxy::Route {
                     cluster,
                     path: &path,
+                    scope: None,
                     host: &host,
                     id,
                 };
                 return tunnel(worker, client, request, route).await;
             }
-            api(worker, client, request).map_err(Refusal::from)
+            if is_agents(request.uri().path()) {
+                return agent(worker, client, request).map_err(Refusal::from);
+            }
+            Box::pin(platform::serve(worker, client, request, id)).await
         }
     }
 }
@@ -194,6 +200,13 @@ async fn tunnel(
     request: Request<Incoming>,
     route: proxy::Route<'_>,
 ) -> Result<Response<ResponseBody>, Refusal> {
+    if route.path.service == COMMANDS {
+        return Err(ApiError::new(
+            ErrorCode::ServiceUnknown,
+            "no tunnel leads to this service; see /v1/clusters/{name}/logs and /exec",
+        )
+        .into());
+    }
     let kubernetes = route.path.service == KUBERNETES;
     proxy::forward(worker, client, request, route)
         .await
@@ -203,7 +216,12 @@ async fn tunnel(
         })
 }
 
-fn api(
+/// Whether a path of the API is for agents.
+fn is_agents(path: &str) -> bool {
+    path.starts_with("/v1/agent/")
+}
+
+fn agent(
     worker: &Rc<Worker>,
     client: &Client,
     request: Request<Incoming>,

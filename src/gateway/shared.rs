@@ -8,9 +8,13 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::agents::AgentHandle;
+use super::audit::AuditLog;
 use super::config::GatewayConfig;
+use super::deployments::Deployments;
 use super::directory::Directory;
+use super::fleet::Fleet;
 use super::hosts::Hosts;
+use super::kept::Kept;
 use super::metrics::Metrics;
 use super::probe::Probes;
 use super::quic;
@@ -46,6 +50,9 @@ pub(super) struct Shared {
     pub(super) config: GatewayConfig,
     pub(super) hosts: Hosts,
     pub(super) directory: Arc<Directory>,
+    pub(super) fleet: Arc<Fleet>,
+    pub(super) deployments: Arc<Deployments>,
+    pub(super) audit: AuditLog,
     pub(super) metrics: Arc<Metrics>,
     pub(super) tls: Arc<rustls::ServerConfig>,
     pub(super) tickets: Arc<Tickets>,
@@ -66,7 +73,7 @@ impl Shared {
     pub(super) fn new(
         config: GatewayConfig,
         hosts: Hosts,
-        directory: Arc<Directory>,
+        kept: Kept,
         metrics: Arc<Metrics>,
         tls: Arc<rustls::ServerConfig>,
         mailboxes: Vec<mpsc::Sender<Mail>>,
@@ -76,7 +83,10 @@ impl Shared {
             config,
             budget,
             hosts,
-            directory,
+            directory: kept.directory,
+            fleet: Arc::default(),
+            deployments: kept.deployments,
+            audit: kept.audit,
             metrics,
             tls,
             tickets: Arc::default(),

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use socket2::{Domain, Protocol, Socket as RawSocket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
@@ -19,6 +20,7 @@ use super::agents::Agents;
 use super::carrier::SWEEP;
 use super::connection::{self, Front};
 use super::metrics::Held;
+use super::platform;
 use super::ports::{self, Port};
 use super::shared::{Mail, Shared};
 use super::upgrade;
@@ -35,6 +37,8 @@ pub(super) struct Worker {
     pub(super) index: usize,
     pub(super) shared: Arc<Shared>,
     pub(super) agents: Agents,
+    /// The platform's API.
+    pub(super) platform: Router,
     /// Client connections; a drain waits for them.
     pub(super) connections: TaskTracker,
     carriers: TaskTracker,
@@ -97,6 +101,7 @@ pub(super) async fn run(
     let agents = Agents::new(index, Arc::clone(&shared.tickets));
     let worker = Rc::new(Worker {
         index,
+        platform: platform::router(&shared),
         shared,
         agents,
         connections: TaskTracker::new(),

@@ -3,6 +3,7 @@
 //! Test binaries include it with `#[path = "../common/mod.rs"] mod common;`.
 
 pub mod agent;
+pub mod api;
 pub mod cluster;
 pub mod connect_proxy;
 pub mod face;

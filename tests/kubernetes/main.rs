@@ -29,6 +29,7 @@ mod exec;
 mod forward;
 mod identity;
 mod logs;
+mod platform;
 mod read;
 mod scale;
 mod write;

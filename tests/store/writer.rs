@@ -135,6 +135,7 @@ fn deployment(number: u64) -> DeploymentRecord {
             role: Role::Editor,
         },
         idempotency: None,
+        instance: None,
         state: DeploymentState::Pending,
         message: String::new(),
         error: None,

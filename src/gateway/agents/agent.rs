@@ -170,7 +170,7 @@ impl Agent {
         issued.is_some_and(|open| {
             self.handle
                 .control
-                .try_send(Message::OpenCarrier(open))
+                .try_send(Message::OpenCarrier(open).into())
                 .is_ok()
         })
     }

@@ -19,9 +19,10 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::carrier::Carrier;
+use super::control::Post;
 use super::store::ClusterRecord;
 use super::tickets::{AgentKey, Tickets};
-use crate::wire::control::{Message, WantCarrier};
+use crate::wire::control::WantCarrier;
 use crate::wire::error::ApiError;
 use crate::wire::limits::{CARRIER_WAIT, RECONNECT_GRACE};
 use agent::{Agent, Desk, Placed};
@@ -35,7 +36,7 @@ const ASK_AGAIN: Duration = Duration::from_secs(3);
 pub(super) struct AgentHandle {
     pub(super) key: AgentKey,
     /// What is put here is sent on the agent's control channel.
-    pub(super) control: mpsc::Sender<Message>,
+    pub(super) control: mpsc::Sender<Post>,
     /// The worker that the control channel runs on; it asks for the first carrier.
     pub(super) home: usize,
     /// Cancelled when the agent's token ends, and its carriers with it.

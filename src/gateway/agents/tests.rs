@@ -11,6 +11,7 @@ use crate::gateway::store::ClusterRecord;
 use crate::metrics::{CarrierKind, Registry, Tunnel};
 use crate::mux::{RecvHalf, Role, SendHalf, Session, Settings, Stream};
 use crate::relay::Gauged;
+use crate::wire::control::Message;
 use crate::wire::control::OpenCarrier;
 use crate::wire::limits::MAX_STREAMS;
 
@@ -23,7 +24,7 @@ type AgentEnd = std::pin::Pin<Box<dyn Future<Output = ()>>>;
 struct Table {
     agents: Agents,
     key: AgentKey,
-    asked: mpsc::Receiver<Message>,
+    asked: mpsc::Receiver<Post>,
 }
 
 impl Table {
@@ -48,8 +49,12 @@ impl Table {
     /// What the agent is asked for, if anything.
     fn asked(&mut self) -> Option<OpenCarrier> {
         match self.asked.try_recv() {
-            Ok(Message::OpenCarrier(open)) => Some(open),
-            Ok(other) => panic!("{other:?}"),
+            Ok(post) => {
+                let Message::OpenCarrier(open) = post.into_message() else {
+                    panic!("asked for something else");
+                };
+                Some(open)
+            }
             Err(_) => None,
         }
     }

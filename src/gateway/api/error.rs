@@ -12,14 +12,14 @@ use crate::http::error;
 use crate::wire::error::{ApiError, ErrorCode};
 
 /// A field breaks its rule. `what` is the field in words, `reason` the rule.
-pub(super) fn field(field: &str, what: &str, reason: &dyn fmt::Display) -> ApiError {
+pub(in crate::gateway) fn field(field: &str, what: &str, reason: &dyn fmt::Display) -> ApiError {
     ApiError::new(ErrorCode::InvalidRequest, format!("Invalid {what}"))
         .with_detail("field", field)
         .with_detail("reason", reason.to_string())
 }
 
 /// A body or query that can not be read, in the words of who tried.
-pub(super) fn unreadable(status: StatusCode, message: String) -> ApiError {
+pub(in crate::gateway) fn unreadable(status: StatusCode, message: String) -> ApiError {
     let code = match status {
         StatusCode::PAYLOAD_TOO_LARGE => ErrorCode::PayloadTooLarge,
         _ => ErrorCode::InvalidRequest,

@@ -11,6 +11,8 @@ pub mod tokens;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(super) use error::{field, unreadable};
+
 use axum::Json;
 use axum::Router;
 use axum::extract::rejection::JsonRejection;
@@ -64,7 +66,7 @@ async fn under_deadline(request: Request, next: Next) -> Response {
 }
 
 /// A body that was read, or the contract's error for one that can't be.
-fn body<T>(read: Result<Json<T>, JsonRejection>) -> Result<T, ApiError> {
+pub(super) fn body<T>(read: Result<Json<T>, JsonRejection>) -> Result<T, ApiError> {
     read.map(|Json(value)| value)
-        .map_err(|rejection| error::unreadable(rejection.status(), rejection.body_text()))
+        .map_err(|rejection| unreadable(rejection.status(), rejection.body_text()))
 }

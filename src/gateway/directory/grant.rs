@@ -56,6 +56,17 @@ impl Grant {
         if !self.clusters.allows(&cluster.id) {
             return Err(self.no_such_cluster());
         }
+        self.authorize_any(scope)
+    }
+
+    /// Whether a user may do what `scope` stands for on some cluster.
+    ///
+    /// # Errors
+    /// [`Denied`].
+    pub fn authorize_any(&self, scope: &str) -> Result<(), Denied> {
+        if self.kind == TokenKind::Agent {
+            return Err(self.no_such_cluster());
+        }
         if self.scopes.iter().any(|own| own.permits(scope)) {
             return Ok(());
         }
@@ -64,6 +75,18 @@ impl Grant {
             token_id: self.token_id,
             needed: scope.to_owned(),
         })
+    }
+
+    /// Whether a user may do what `scope` stands for at the gateway as a whole.
+    ///
+    /// # Errors
+    /// [`Denied`]; where the token is held to some clusters, see [`Grant::no_such_cluster`].
+    pub fn authorize_all(&self, scope: &str) -> Result<(), Denied> {
+        self.authorize_any(scope)?;
+        match self.clusters {
+            ClusterAccess::All => Ok(()),
+            ClusterAccess::List(_) => Err(self.no_such_cluster()),
+        }
     }
 
     /// The refusal for a cluster that does not exist: the same as for one that the token may not see, so that names

@@ -3,6 +3,7 @@
 //! Reads look something up under a short lock and never wait for the disk. Writes go through the store first, one at
 //! a time, and are seen only once they are durable. `grant` is what a token turns into, `tables` what is looked up.
 
+mod clusters;
 mod error;
 mod grant;
 mod similar;
@@ -226,20 +227,24 @@ impl Directory {
                 .read()
                 .token(id)
                 .map(|entry| Arc::clone(&entry.record));
-            let known = known.ok_or(DirectoryError::UnknownToken(id))?;
-            if known.revoked_at.is_some() {
-                return Ok(known);
-            }
-            let revoked_at = Some(whole_second(Timestamp::now()));
-            let record = Arc::new(TokenRecord {
-                revoked_at,
-                ..TokenRecord::clone(&known)
-            });
-            directory.store.put_token(&record)?;
-            directory.write().revoke(Arc::clone(&record));
-            Ok(record)
+            directory.end_token(&known.ok_or(DirectoryError::UnknownToken(id))?)
         })
         .await
+    }
+
+    /// Revokes a token that is known; changes nothing where that was done before.
+    fn end_token(&self, known: &Arc<TokenRecord>) -> Result<Arc<TokenRecord>, DirectoryError> {
+        if known.revoked_at.is_some() {
+            return Ok(Arc::clone(known));
+        }
+        let revoked_at = Some(whole_second(Timestamp::now()));
+        let record = Arc::new(TokenRecord {
+            revoked_at,
+            ..TokenRecord::clone(known)
+        });
+        self.store.put_token(&record)?;
+        self.write().revoke(Arc::clone(&record));
+        Ok(record)
     }
 
     /// Ends the grants of all tokens that have expired by `now`. Cheap when there are none.

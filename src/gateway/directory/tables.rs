@@ -119,6 +119,12 @@ impl Tables {
         self.by_id.insert(cluster.id.clone(), cluster);
     }
 
+    pub(super) fn remove_cluster(&mut self, id: &ClusterId) {
+        if let Some(cluster) = self.by_id.remove(id) {
+            self.by_name.remove(&cluster.name);
+        }
+    }
+
     pub(super) fn put_token(&mut self, entry: TokenEntry) {
         let record = &entry.record;
         if let (Some(at), None) = (record.expires_at, record.revoked_at) {

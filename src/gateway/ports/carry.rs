@@ -134,6 +134,8 @@ async fn open(
     let opened = match worker.shared.directory.cluster_by_name(&config.cluster) {
         Some(cluster) => {
             record.cluster = cluster.id.to_string();
+            let known = worker.shared.fleet.entry(cluster.id.as_str());
+            record.counted.goes_to(Arc::clone(&known.traffic));
             proxy::open(worker, &cluster, head, record.counted.begun).await
         }
         None => Err(ApiError::new(

@@ -1,5 +1,7 @@
 //! Who asks, and whether they may.
 
+use std::sync::Arc;
+
 use http::HeaderMap;
 
 use super::{Admitted, ClusterRef, Route};
@@ -25,12 +27,13 @@ pub(super) fn admit(
         ClusterRef::Id(id) => (id, directory.cluster_by_id(id)),
         ClusterRef::Name(name) => (name, directory.cluster_by_name(name)),
     };
-    let scope = format!("tunnel:{}", route.path.service);
+    let tunnel = format!("tunnel:{}", route.path.service);
+    let scope = route.scope.unwrap_or(&tunnel);
     let Some(cluster) = cluster else {
         return Err(unknown_cluster(worker, &grant, named));
     };
     grant
-        .authorize(&cluster, &scope)
+        .authorize(&cluster, scope)
         .inspect_err(|denied| worker.auth_failed(denied.into()))?;
     let role = grant.role.ok_or_else(|| {
         ApiError::new(
@@ -72,6 +75,9 @@ impl Admitted {
         route: &Route<'_>,
         head: &RequestHead,
     ) -> Record {
+        let counted = Request::begin(&worker.shared.metrics.tunnel, &head.service);
+        let known = worker.shared.fleet.entry(self.cluster.id.as_str());
+        counted.goes_to(Arc::clone(&known.traffic));
         Record {
             request_id: route.id.to_owned(),
             peer: client.peer,
@@ -82,7 +88,7 @@ impl Admitted {
             method: head.method.clone(),
             path: head.target.split('?').next().unwrap_or_default().to_owned(),
             status: None,
-            counted: Request::begin(&worker.shared.metrics.tunnel, &head.service),
+            counted,
             reason: None,
         }
     }

@@ -53,6 +53,7 @@ pub(in crate::gateway) async fn connect(
     let route = Route {
         cluster: ClusterRef::Id(cluster),
         path: &path,
+        scope: None,
         host: &authority.to_string(),
         id,
     };

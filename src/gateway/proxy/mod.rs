@@ -50,6 +50,8 @@ pub(super) enum ClusterRef<'a> {
 pub(super) struct Route<'a> {
     pub(super) cluster: ClusterRef<'a>,
     pub(super) path: &'a TunnelPath<'a>,
+    /// The scope that the token needs, where it is not the one of the service's tunnel.
+    pub(super) scope: Option<&'a str>,
     /// Host and port by which the client addressed us.
     pub(super) host: &'a str,
     /// The request's id.

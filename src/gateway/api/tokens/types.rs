@@ -3,13 +3,14 @@
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize, Serializer};
+use utoipa::{IntoParams, ToSchema};
 
 use crate::gateway::directory::Directory;
 use crate::gateway::store::{ClusterAccess, TokenRecord};
 use crate::wire::token::{ClusterId, ClusterName, Role, Scope, Subject, TokenId, TokenKind};
 
 /// `POST /v1/tokens`. Names are checked by the gateway, so that the error can say which field is wrong.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
 pub enum CreateToken {
     /// Lets one agent connect; registers its cluster when that is new.
@@ -28,6 +29,7 @@ pub enum CreateToken {
         /// Who.
         subject: String,
         /// As whom inside the cluster.
+        #[schema(value_type = String)]
         role: Role,
         /// Names of registered clusters.
         #[serde(default)]
@@ -45,10 +47,11 @@ pub enum CreateToken {
 }
 
 /// The answer to `POST /v1/tokens`: the only time the secret is shown.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct CreatedToken {
     /// The token's text.
     #[serde(serialize_with = "expose")]
+    #[schema(value_type = String)]
     pub token: SecretString,
     /// The call registered the agent's cluster.
     pub cluster_created: bool,
@@ -62,21 +65,26 @@ fn expose<S: Serializer>(token: &SecretString, serializer: S) -> Result<S::Ok, S
 }
 
 /// A token without its secret or the hash of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TokenSummary {
     /// The public id.
+    #[schema(value_type = String)]
     pub id: TokenId,
     /// Agent or user.
+    #[schema(value_type = String)]
     pub kind: TokenKind,
     /// Who holds it.
+    #[schema(value_type = String)]
     pub subject: Subject,
     /// As whom inside the cluster; `null` for an agent.
+    #[schema(value_type = Option<String>)]
     pub role: Option<Role>,
     /// Every cluster; `clusters` is empty then.
     pub all_clusters: bool,
     /// Where.
     pub clusters: Vec<ClusterRef>,
     /// What.
+    #[schema(value_type = Vec<String>)]
     pub scopes: Vec<Scope>,
     /// When it was made.
     pub created_at: Timestamp,
@@ -89,16 +97,18 @@ pub struct TokenSummary {
 }
 
 /// A cluster that a token is good for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ClusterRef {
     /// Its id.
+    #[schema(value_type = String)]
     pub id: ClusterId,
     /// Its name; `null` once the cluster is gone.
+    #[schema(value_type = Option<String>)]
     pub name: Option<ClusterName>,
 }
 
 /// Whether a token works.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum TokenStatus {
     /// It works.
@@ -163,20 +173,23 @@ impl TokenSummary {
 }
 
 /// The query of `GET /v1/tokens`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct TokenQuery {
     /// 1 to 1000 tokens; 100 when missing.
     pub limit: Option<usize>,
     /// `next_cursor` of the page before.
+    #[param(value_type = Option<String>)]
     pub cursor: Option<TokenId>,
 }
 
 /// A page of tokens, by id.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TokenPage {
     /// The tokens.
     pub items: Vec<TokenSummary>,
     /// Where the next page starts; `null` on the last one.
+    #[schema(value_type = Option<String>)]
     pub next_cursor: Option<TokenId>,
 }

@@ -40,6 +40,9 @@ pub struct DeploymentRecord {
     /// What tells a repeated request from a new one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency: Option<Idempotency>,
+    /// The agent's process that it was given to; no other one gets it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<String>,
     /// How far it is.
     pub state: DeploymentState,
     /// The same in a sentence.

@@ -28,6 +28,7 @@ pub(in crate::gateway::store) fn deployment(minute: i64, cluster: &str) -> Deplo
             role: crate::wire::token::Role::Editor,
         },
         idempotency: None,
+        instance: None,
         state: DeploymentState::Pending,
         message: String::new(),
         error: None,
