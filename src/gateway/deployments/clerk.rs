@@ -65,6 +65,22 @@ impl Task {
         }
     }
 
+    /// Nobody has it, and nobody is to have it any more.
+    fn has_expired(&self, now: Timestamp) -> bool {
+        let pending = self.record.state == DeploymentState::Pending;
+        pending && self.record.expires_at.is_some_and(|at| at <= now)
+    }
+
+    fn is_lost(&self, now: Timestamp) -> bool {
+        now.duration_since(self.record.updated_at) > LOST
+    }
+
+    /// Whether something is to be done about it.
+    fn is_due(&self, now: Timestamp) -> bool {
+        let waited = self.given.is_none_or(|given| given.elapsed() >= GIVE_AGAIN);
+        self.unsaved || self.has_expired(now) || self.is_lost(now) || waited && !self.taken
+    }
+
     fn command_id(&self) -> String {
         let suffix = if self.record.state == DeploymentState::Pruning {
             PRUNE
@@ -165,15 +181,8 @@ impl Clerk {
 
     async fn look(&mut self) {
         let now = Timestamp::now();
-        let mut due = Vec::new();
-        for (id, task) in &self.under_way {
-            let waited = task.given.is_none_or(|given| given.elapsed() >= GIVE_AGAIN);
-            let late = task.record.expires_at.is_some_and(|at| at <= now)
-                || now.duration_since(task.record.updated_at) > LOST;
-            if task.unsaved || late || waited && !task.taken {
-                due.push(*id);
-            }
-        }
+        let due = self.under_way.iter().filter(|(_, task)| task.is_due(now));
+        let mut due: Vec<_> = due.map(|(id, _)| *id).collect();
         due.sort_unstable();
         for id in due {
             self.tend(id, now).await;
@@ -188,12 +197,10 @@ impl Clerk {
             self.save(id).await;
             return;
         }
-        let pending = task.record.state == DeploymentState::Pending;
-        let expired = task.record.expires_at.is_some_and(|at| at <= now);
-        if pending && expired {
+        if task.has_expired(now) {
             let message = "no agent took it in time; nothing was applied";
             self.advance(id, DeploymentState::Expired, message).await;
-        } else if now.duration_since(task.record.updated_at) > LOST {
+        } else if task.is_lost(now) {
             self.advance(
                 id,
                 DeploymentState::Unknown,

@@ -3,7 +3,7 @@
 //! Every worker serves it on the public listeners. Who asks is found out by `caller`; what is asked for is done by one
 //! module for each kind of thing. `openapi` describes it from the handlers,
 //! and `ui` is a page that shows it to people. What has to go through the tunnel (`pods`)
-//! leaves the router as a [`Detour`], which the worker follows on its own carriers.
+//! leaves the router as a `Detour`, which the worker follows on its own carriers.
 
 mod audit;
 mod caller;

@@ -141,7 +141,8 @@ impl Cluster {
             agent_version,
             reasons,
         } = status.unwrap_or_default();
-        let counted = |count| last_status.map(|_| count);
+        // An agent that has not seen its cluster yet says so, and no numbers that mean anything.
+        let counted = |count| (health != Health::Unknown).then_some(count);
         Self {
             id: record.id.to_string(),
             name: record.name.to_string(),
