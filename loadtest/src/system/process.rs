@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use super::reaper::Reaper;
+use super::reaper::{MARK, Reaper};
 use super::usage::Table;
 
 /// How long a program may take to end by itself after SIGTERM.
@@ -56,6 +56,7 @@ impl Nursery {
         let file = File::create(&log)?;
         command.stdin(Stdio::null());
         command.stdout(file.try_clone()?).stderr(file);
+        command.env(MARK, self.0.0.path());
         let program = command.get_program().to_owned();
         let child = command
             .spawn()

@@ -6,8 +6,16 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::Mutex;
+use std::time::Duration;
 
 use super::usage::Table;
+
+/// The variable that each program is started with: the folder of our run. So one is found, too, that was started in the
+/// very moment before our end, and that the reaper has not been told of.
+pub(crate) const MARK: &str = "LOADTEST_RUN";
+
+/// Between its fork and its exec a process has our own variables; that is over after this.
+const BEGUN: Duration = Duration::from_millis(200);
 
 /// The process that cleans up after us.
 #[derive(Debug)]
@@ -67,7 +75,24 @@ pub(crate) fn run(dir: Option<&Path>) -> io::Result<()> {
             table.kill_tree(pid, rustix::process::Signal::KILL);
         }
     }
-    // It is gone already where everything ended as it should.
-    drop(dir.map(std::fs::remove_dir_all));
+    if let Some(dir) = dir {
+        // One that was just being started has its variables now.
+        std::thread::sleep(BEGUN);
+        let table = Table::read()?;
+        for pid in table.pids().filter(|pid| is_marked(*pid, dir)) {
+            table.kill_tree(pid, rustix::process::Signal::KILL);
+        }
+        // It is gone already where everything ended as it should.
+        drop(std::fs::remove_dir_all(dir));
+    }
     Ok(())
+}
+
+/// Whether a process was started by the run with this folder. Another user's says nothing.
+fn is_marked(pid: u32, dir: &Path) -> bool {
+    let variables = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    let mark = format!("{MARK}={}", dir.display());
+    variables
+        .split(|byte| *byte == 0)
+        .any(|variable| variable == mark.as_bytes())
 }

@@ -52,6 +52,11 @@ impl Table {
         })
     }
 
+    /// All processes.
+    pub(crate) fn pids(&self) -> impl Iterator<Item = u32> {
+        self.all.keys().copied()
+    }
+
     /// When a process was started, in ticks since boot: with its id this names it for ever.
     pub(crate) fn started(&self, pid: u32) -> Option<u64> {
         self.all.get(&pid).map(|stat| stat.started)
