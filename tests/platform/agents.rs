@@ -1,4 +1,4 @@
-//! An agent that is none of ours: Python's `websockets`, with the reference's own messages.
+//! Agents that are none of ours: Python's `websockets` and Node's `ws`, with the reference's own messages.
 
 use crate::common::{DEADLINE, gateway::Gateway, root, temp_dir};
 use serde_json::{Value, json};
@@ -18,19 +18,45 @@ pub struct Stranger {
     lines: mpsc::Receiver<String>,
 }
 
+/// What it is made of.
+#[derive(Debug, Clone, Copy)]
+pub enum Language {
+    Python,
+    Node,
+}
+
+impl Language {
+    fn command(self) -> Command {
+        let (program, script) = match self {
+            Self::Python => ("/usr/bin/python3", "agent.py"),
+            Self::Node => ("node", "agent.js"),
+        };
+        let mut command = Command::new(program);
+        // Where Debian has its modules for Node.
+        command.env("NODE_PATH", "/usr/share/nodejs");
+        command.arg(root().join("tests/platform").join(script));
+        command
+    }
+}
+
 impl Stranger {
     /// Connects as the agent of a cluster; `instance` names its process.
     pub fn connect(gateway: &Gateway, cluster: &str, id: &str, instance: Option<&str>) -> Self {
+        Self::connect_by(Language::Python, gateway, cluster, id, instance)
+    }
+
+    pub fn connect_by(
+        language: Language,
+        gateway: &Gateway,
+        cluster: &str,
+        id: &str,
+        instance: Option<&str>,
+    ) -> Self {
         let token = temp_dir("stranger").join("token");
         fs::write(&token, gateway.agent_token(cluster, id)).unwrap();
         let url = format!("wss://localhost:{}/v1/agent/connect", gateway.addr.port());
-        let mut command = Command::new("/usr/bin/python3");
-        command
-            .arg(root().join("tests/platform/agent.py"))
-            .args([url.as_str()])
-            .arg(gateway.ca())
-            .arg(token)
-            .arg(id);
+        let mut command = language.command();
+        command.arg(url).arg(gateway.ca()).arg(token).arg(id);
         if let Some(instance) = instance {
             command.args(["X-PipeOps-Instance", instance, "X-PipeOps-Protocol", "2"]);
         }
@@ -38,7 +64,7 @@ impl Stranger {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
-            .expect("python3");
+            .expect("python3 and node");
         let (sender, lines) = mpsc::channel();
         let output = BufReader::new(child.stdout.take().unwrap());
         thread::spawn(move || {

@@ -2,7 +2,7 @@
 #![allow(clippy::too_many_lines, reason = "one story each")]
 
 use crate::{
-    agents::Stranger,
+    agents::{Language, Stranger},
     common::{DEADLINE, api::Api, eventually, gateway::Gateway, root},
 };
 use serde_json::{Value, json};
@@ -55,9 +55,19 @@ fn status(api: &Api, id: &str, wanted: &str) -> Value {
 }
 
 #[test]
-fn the_references_own_messages_are_taken_from_a_client_that_knows_no_more() {
+fn the_references_own_messages_are_taken_from_python() {
+    the_references_own_messages_are_taken(Language::Python);
+}
+
+#[test]
+fn the_references_own_messages_are_taken_from_node() {
+    the_references_own_messages_are_taken(Language::Node);
+}
+
+/// From a client that knows no more.
+fn the_references_own_messages_are_taken(language: Language) {
     let (gateway, api) = fixture();
-    let mut agent = Stranger::connect(&gateway, CLUSTER, ID, None);
+    let mut agent = Stranger::connect_by(language, &gateway, CLUSTER, ID, None);
     assert_eq!(agent.hear("welcome")["payload"]["protocol_version"], 1);
     let text = fs::read_to_string(root().join("tests/platform/reference.json")).unwrap();
     let messages: Vec<Value> = serde_json::from_str(&text).unwrap();
