@@ -389,3 +389,50 @@ fn a_deployment_is_cancelled() {
     );
     status(&api, &id, "cancelled");
 }
+
+#[test]
+fn a_connection_that_breaks_between_any_two_messages_changes_nothing() {
+    let (gateway, api) = fixture();
+    let mut agent = connected(&gateway, &api, "one");
+    let phases = ["validating", "applying", "rolling_out"];
+    // What the agent gets said before its connection breaks: nothing, `ack`, and each `deploy_status`.
+    for said in 0..=phases.len() + 1 {
+        let id = begin(&api);
+        assert_eq!(agent.hear("deploy")["id"], id.as_str());
+        let mut reports = vec![("ack", json!({"command_id": id}))];
+        reports.extend(
+            phases.map(|phase| ("deploy_status", json!({"command_id": id, "phase": phase}))),
+        );
+        for (kind, payload) in reports.iter().take(said) {
+            agent.tell(kind, payload);
+        }
+        drop(agent);
+        // The same process is asked again, under the same id, and goes on where it was.
+        agent = Stranger::connect(&gateway, CLUSTER, ID, Some("one"));
+        assert_eq!(
+            agent.hear("deploy")["id"],
+            id.as_str(),
+            "after {said} messages"
+        );
+        for (kind, payload) in reports.iter().skip(said) {
+            agent.tell(kind, payload);
+        }
+        let result = json!({"command_id": id, "outcome": "succeeded"});
+        agent.tell("deploy_result", &result);
+        assert_eq!(agent.hear("ack")["payload"]["command_id"], id.as_str());
+        drop(agent);
+        // The acknowledgement is lost: the result comes once more, and the command does not.
+        agent = Stranger::connect(&gateway, CLUSTER, ID, Some("one"));
+        agent.hear("welcome");
+        agent.tell("deploy_result", &result);
+        assert_eq!(agent.hear("ack")["payload"]["command_id"], id.as_str());
+        assert_eq!(agent.heard("deploy"), 0, "after {said} messages");
+        let ended = status(&api, &id, "succeeded");
+        let ends = ended["history"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|step| step["status"] == "succeeded");
+        assert_eq!(ends.count(), 1, "{ended}");
+    }
+}
