@@ -8,11 +8,12 @@ use secrecy::ExposeSecret;
 
 use super::directory::{AuthError, Denied, Grant};
 use super::metrics::AuthFailure;
+use super::shared::Shared;
 use super::worker::Worker;
 use crate::http::headers;
 use crate::wire::error::{ApiError, ErrorCode};
 
-impl Worker {
+impl Shared {
     /// Authenticates a request by its bearer token.
     ///
     /// # Errors
@@ -28,15 +29,28 @@ impl Worker {
             ));
         };
         Ok(self
-            .shared
             .directory
             .authenticate(token.expose_secret(), Timestamp::now())
             .inspect_err(|error| self.auth_failed(error.into()))?)
     }
 
+    fn auth_failed(&self, why: AuthFailure) {
+        self.metrics.auth_failures.get(why).inc();
+    }
+}
+
+impl Worker {
+    /// As [`Shared::authenticate`].
+    ///
+    /// # Errors
+    /// The same.
+    pub(super) fn authenticate(&self, headers: &HeaderMap) -> Result<Arc<Grant>, ApiError> {
+        self.shared.authenticate(headers)
+    }
+
     /// Counts a refusal.
     pub(super) fn auth_failed(&self, why: AuthFailure) {
-        self.shared.metrics.auth_failures.get(why).inc();
+        self.shared.auth_failed(why);
     }
 }
 

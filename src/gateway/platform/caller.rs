@@ -8,9 +8,8 @@ use axum::extract::{FromRequestParts, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use http::{HeaderName, HeaderValue, Method, header};
 use jiff::Timestamp;
-use secrecy::ExposeSecret;
 use tokio::time::timeout;
 
 use super::audit::Deed;
@@ -18,9 +17,7 @@ use super::detour::Detour;
 use super::{Origin, Platform};
 use crate::admin::{Limiter, Rate, Verdict};
 use crate::gateway::directory::Grant;
-use crate::gateway::metrics::AuthFailure;
 use crate::gateway::store::{ClusterAccess, ClusterRecord, RequestedBy};
-use crate::http::headers;
 use crate::wire::error::{ApiError, ErrorCode};
 use crate::wire::token::{TokenId, TokenKind};
 
@@ -133,13 +130,9 @@ pub(super) async fn admit(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let failed = |why| platform.shared.metrics.auth_failures.get(why).inc();
-    let grant = match authenticate(&platform, request.headers()) {
+    let grant = match platform.shared.authenticate(request.headers()) {
         Ok(grant) => grant,
-        Err((why, error)) => {
-            failed(why);
-            return error.into_response();
-        }
+        Err(error) => return error.into_response(),
     };
     let verdict = platform.limits.0.check(&grant.token_id);
     if let Some(wait) = verdict.retry_after {
@@ -161,24 +154,6 @@ pub(super) async fn admit(
         platform.shared.audit.note(entry).await;
     }
     limited(response, verdict)
-}
-
-fn authenticate(
-    platform: &Platform,
-    fields: &HeaderMap,
-) -> Result<Arc<Grant>, (AuthFailure, ApiError)> {
-    let token = headers::bearer(fields).map_err(|error| (AuthFailure::Ambiguous, error))?;
-    let Some(token) = token else {
-        let error = ApiError::new(
-            ErrorCode::Unauthorized,
-            "a token is needed: send `Authorization: Bearer …`",
-        );
-        return Err((AuthFailure::Missing, error));
-    };
-    let directory = &platform.shared.directory;
-    directory
-        .authenticate(token.expose_secret(), Timestamp::now())
-        .map_err(|error| ((&error).into(), error.into()))
 }
 
 fn too_many(wait: Duration) -> ApiError {

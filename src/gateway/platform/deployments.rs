@@ -5,12 +5,10 @@ mod view;
 mod watch;
 
 use axum::Json;
-use axum::body::Body;
 use axum::extract::rejection::{BytesRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use futures_util::stream;
 use http::{HeaderMap, StatusCode, header};
 
 use super::Platform;
@@ -158,15 +156,7 @@ pub(super) async fn watch(
     let news = platform.shared.deployments.watch(id);
     let record = current(&platform, &cluster, id).await?;
     let reader = watch::Reader::new(record, news, last_event_id(&fields), &caller, &platform);
-    let body = Body::from_stream(stream::unfold(reader, watch::Reader::next));
-    Ok((
-        [
-            (header::CONTENT_TYPE, sse::MEDIA_TYPE),
-            (header::CACHE_CONTROL, "no-store"),
-        ],
-        body,
-    )
-        .into_response())
+    Ok(sse::response(reader, watch::Reader::next))
 }
 
 /// Gives a deployment up that is under way. What was applied stays.

@@ -3,12 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
 use axum::extract::{Path, State};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use bytes::Bytes;
-use futures_util::stream;
-use http::{HeaderMap, header};
+use http::HeaderMap;
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::json;
@@ -63,15 +61,7 @@ pub(super) async fn get(
         drain: platform.shared.drain.clone(),
         over: false,
     };
-    let body = Body::from_stream(stream::unfold(reader, Reader::next));
-    Ok((
-        [
-            (header::CONTENT_TYPE, sse::MEDIA_TYPE),
-            (header::CACHE_CONTROL, "no-store"),
-        ],
-        body,
-    )
-        .into_response())
+    Ok(sse::response(reader, Reader::next))
 }
 
 /// The last event that a reader has seen; what is no number is as good as none.

@@ -1,6 +1,12 @@
 //! Server-sent events (WHATWG HTML, section 9.2), as text.
 
+use std::convert::Infallible;
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use futures_util::stream;
+use http::header;
 use serde::Serialize;
 use serde_json::json;
 
@@ -9,6 +15,20 @@ use crate::wire::error::ApiError;
 
 /// The media type.
 pub(super) const MEDIA_TYPE: &str = "text/event-stream";
+
+/// A response of pieces that are asked of `reader` one after the other, until it has none.
+pub(super) fn response<R, F>(reader: R, next: impl FnMut(R) -> F + Send + 'static) -> Response
+where
+    R: Send + 'static,
+    F: Future<Output = Option<(Result<Bytes, Infallible>, R)>> + Send + 'static,
+{
+    let fields = [
+        (header::CONTENT_TYPE, MEDIA_TYPE),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
+    let body = Body::from_stream(stream::unfold(reader, next));
+    (fields, body).into_response()
+}
 
 /// A comment: says to whoever reads, and to what is between, that the stream lives.
 pub(super) const KEEP_ALIVE: Bytes = Bytes::from_static(b": alive\n\n");
